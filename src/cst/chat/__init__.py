@@ -1,0 +1,1 @@
+"""The one seam through which text comes back from any model."""

@@ -1,0 +1,244 @@
+"""A recipe: everything a run depends on, as frozen sections.
+
+A room gets its own section and nothing else; every number has bounds, and every field has a line of prose from which
+docs/recipes.md is made. This file owns the words that a user may write. It knows no room, and no YAML (`recipe_file`).
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from cst.records import Record, SafetyConfiguration, Sampling, Text, WordingKind
+from cst.templates import placeholders
+
+Tasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class ModelSettings(Record):
+    """The start model: it answers, criticises and rewrites, is tuned, and is the frozen reference."""
+
+    path: Text = Field(description="Folder or hub id of a chat model; `miniature` is the model that ships with cst.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Type of the weights in memory; `auto` is float32 on a CPU, else the checkpoint's."
+    )
+    device: str | None = Field(default=None, description="Such as `cpu` or `cuda:0`; by default a GPU if there is one.")
+    system_policy: Literal["native", "fold_into_user"] = Field(
+        default="native",
+        description="For templates without a system role: refuse (`native`), or put its text before the user's.",
+    )
+    chat_template: Path | None = Field(
+        default=None, description="A Jinja chat template in place of the tokenizer's own."
+    )
+
+
+class MiniaturePrompts(Record):
+    """Prompts of the embedded miniature world."""
+
+    kind: Literal["miniature"] = Field(description="Prompts of the embedded world.")
+    task: Literal["harmless", "truthfulness", "over_refusal"] = Field(description="Which of the world's tasks.")
+    n: int = Field(ge=1, description="How many prompts.")
+    seed: int = Field(default=0, description="Which prompts.")
+
+
+class PromptFile(Record):
+    """Prompts in a user's own file."""
+
+    kind: Literal["file"] = Field(description="Prompts of a file.")
+    path: Path = Field(description="JSONL or JSON of records, or text with one prompt a line.")
+    task: Text = Field(default="harmless", description="The task of rows that don't name one.")
+    n: int | None = Field(default=None, ge=1, description="Take the first n rows; all by default.")
+
+
+PromptSource: TypeAlias = Annotated[MiniaturePrompts | PromptFile, Field(discriminator="kind")]
+
+
+class PromptSettings(Record):
+    """Where x comes from: prompts to tune on, and held-out prompts to be scored on."""
+
+    training: tuple[PromptSource, ...] = Field(default=(), description="Prompts that pairs are made from.")
+    held_out: tuple[PromptSource, ...] = Field(default=(), description="Prompts for evaluation alone.")
+
+
+class SelfCritiqueSettings(Record):
+    """The paper's way to a pair: answer, criticise the answer, rewrite it."""
+
+    kind: Literal["self_critique"] = Field(description="The model answers, criticises and rewrites.")
+    tasks: Tasks = Field(description="Tasks whose prompts are answered in this way.")
+    original_system_prompt: str | None = Field(
+        default=None, description="System prompt for the original answer; by default the prompt's own, or none."
+    )
+    critique_request: Text = Field(description="Template; may use {prompt} and {original}.")
+    revision_request: Text = Field(description="Template; may use {prompt}, {original} and {critique}.")
+
+    @model_validator(mode="after")
+    def _templates_ask_for_what_is_known(self) -> "SelfCritiqueSettings":
+        known = {"prompt", "original"}
+        for field, names in (("critique_request", known), ("revision_request", known | {"critique"})):
+            for name in sorted(placeholders(getattr(self, field)) - names):
+                raise ValueError(f"{field} asks for {{{name}}}, but only {sorted(names)} can be filled in there")
+        return self
+
+
+class ContrastSettings(Record):
+    """A pair from two ways of asking the same question, without a critique."""
+
+    kind: Literal["contrast"] = Field(description="Both answers are sampled, under two system prompts.")
+    tasks: Tasks = Field(description="Tasks whose prompts are answered in this way.")
+    original_system_prompt: str | None = Field(
+        default=None, description="System prompt for the original answer; by default the prompt's own, or none."
+    )
+    revised_system_prompt: str | None = Field(
+        default=None, description="System prompt for the revised answer; by default the prompt's own, or none."
+    )
+    revised_prefix: str = Field(default="", description="Words the revised answer is made to begin with (prefill).")
+
+
+SynthesisMethod: TypeAlias = Annotated[SelfCritiqueSettings | ContrastSettings, Field(discriminator="kind")]
+
+
+class SynthesisSettings(Record):
+    """Prompts to pairs, and why a pair is dropped."""
+
+    methods: Annotated[tuple[SynthesisMethod, ...], Field(min_length=1)] = Field(
+        description="How pairs are made, task by task."
+    )
+    sampling: Sampling = Field(
+        default=Sampling(temperature=0.8, max_new_tokens=512),
+        description="How answers, critiques and rewrites are drawn.",
+    )
+    judge_gate: bool = Field(
+        default=True, description="Drop pairs whose sides the judge does not see as original and revised."
+    )
+    batch_size: int = Field(default=32, ge=1, le=4096, description="Conversations answered at once.")
+
+
+class PreferenceFile(Record):
+    """Preference rows made elsewhere, instead of prompts, pairs and conditioning."""
+
+    path: Path = Field(description="`system, prompt, chosen, rejected, task` rows (JSON list or JSONL), or cst's own.")
+
+
+class TrainingSettings(Record):
+    """Preferences to an adapter. Names are Hugging Face's where one exists; rates and ranks are the paper's."""
+
+    method: Literal["dpo"] = Field(default="dpo", description="Direct preference optimization (Rafailov et al. 2023).")
+    loss_type: Literal["sigmoid", "ipo"] = Field(
+        default="sigmoid", description="`sigmoid` is DPO's loss, `ipo` that of Azar et al. 2023."
+    )
+    beta: float = Field(default=0.1, gt=0, le=100, description="Strength of the tie to the reference model.")
+    nll_weight: float = Field(
+        default=0.0, ge=0, le=100, description="Weight of the chosen response's mean per-token NLL, as an anchor."
+    )
+    learning_rate: float = Field(default=5e-5, gt=0, le=1, description="Peak learning rate of AdamW.")
+    per_device_train_batch_size: int = Field(default=2, ge=1, le=65536, description="Rows in one forward pass.")
+    gradient_accumulation_steps: int = Field(default=4, ge=1, le=65536, description="Forward passes an optimizer step.")
+    num_train_epochs: int = Field(
+        default=1, ge=1, le=1000, description="Passes over the rows, if max_steps is not set."
+    )
+    max_steps: int | None = Field(default=None, ge=1, description="Optimizer steps; epochs are repeated to reach them.")
+    warmup_ratio: float = Field(default=0.1, ge=0, le=1, description="Share of the steps with a rising learning rate.")
+    lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="How the learning rate falls after the warm-up."
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are clipped to this norm.")
+    weight_decay: float = Field(default=0.0, ge=0, le=10, description="Weight decay of AdamW.")
+    max_length: int | None = Field(
+        default=None, ge=2, description="Longest row in tokens; by default what the model takes. Nothing is ever cut."
+    )
+    drop_long: bool = Field(default=False, description="Drop rows over max_length (counted) instead of refusing them.")
+    full: bool = Field(default=False, description="Train all weights instead of a LoRA adapter.")
+    lora_r: int = Field(default=24, ge=1, le=4096, description="Rank of the LoRA adapter.")
+    lora_alpha: float = Field(default=48, gt=0, description="Scale of the LoRA adapter: alpha / r.")
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
+    lora_target_modules: Literal["all-linear"] | tuple[Text, ...] = Field(
+        default="all-linear", description="Modules with an adapter; `all-linear` leaves out the output head."
+    )
+    gradient_checkpointing: bool = Field(default=False, description="Recompute activations to save memory.")
+    mixed_precision: Literal["no", "bf16"] = Field(default="no", description="Autocast of the forward pass.")
+    logging_steps: int = Field(default=1, ge=1, description="Optimizer steps between two lines on the terminal.")
+    save_steps: int = Field(default=50, ge=1, description="Optimizer steps between two checkpoints.")
+    snapshot_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(), description="Steps whose adapter is kept, to draw scores along the training."
+    )
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        default=(), description="Trackers that metrics are also sent to."
+    )
+    seed: int = Field(default=0, ge=0, description="Order of rows, adapter's start values, dropout.")
+
+
+class GenerationSettings(Record):
+    """Held-out prompts answered under each configuration."""
+
+    wordings: tuple[WordingKind, ...] = Field(
+        default=("canonical",), description="Which system prompts, answered greedily; see docs/method.md."
+    )
+    neutral_system_prompts: tuple[Text, ...] = Field(
+        default=(), description="System prompts that name no configuration, for the wording `neutral`."
+    )
+    sampled_temperatures: tuple[Annotated[float, Field(gt=0, le=5)], ...] = Field(
+        default=(), description="Further temperatures at which canonical wordings are answered."
+    )
+    max_new_tokens: int = Field(default=512, ge=1, description="Longest answer in tokens.")
+    batch_size: int = Field(default=32, ge=1, le=4096, description="Conversations answered at once.")
+    curve_prompts: int = Field(
+        default=0, ge=0, description="Held-out prompts a task for the scores along the training; 0 for no curve."
+    )
+    curve_tasks: tuple[Text, ...] = Field(default=("harmless",), description="Tasks that the curve is drawn of.")
+    seed: int = Field(default=0, ge=0, description="Random numbers of sampled answers.")
+
+
+class JudgeSettings(Record):
+    """Who says which behaviour an answer shows."""
+
+    kind: Literal["miniature", "refusal_phrases"] = Field(
+        description="`miniature`: exact, for the embedded world; `refusal_phrases`: a weak but free judge of refusals."
+    )
+
+
+class CapabilitySettings(Record):
+    """Multiple-choice sets: what else the model could do, and still can."""
+
+    path: Literal["miniature"] | Path = Field(description="`miniature`, or a JSONL file of multiple-choice items.")
+    per_set: int | None = Field(default=None, ge=1, description="The first n items of each set; all by default.")
+    batch_size: int = Field(default=64, ge=1, le=4096, description="Choices scored at once.")
+
+
+class Recipe(Record):
+    """One run: sections that a verb does not need may be left out."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        description="Name of the run; its folder is runs/NAME unless told otherwise."
+    )
+    note: str = Field(default="", description="A sentence that is printed under the report's title.")
+    seed: int = Field(default=0, ge=0, description="Added to every other seed: one number repeats or varies a run.")
+    model: ModelSettings = Field(description="The start model.")
+    prompts: PromptSettings = Field(default=PromptSettings(), description="Where prompts come from.")
+    synthesis: SynthesisSettings | None = Field(default=None, description="Prompts to pairs.")
+    preferences: PreferenceFile | None = Field(default=None, description="Rows made elsewhere, instead of synthesis.")
+    configurations: Literal["miniature"] | tuple[SafetyConfiguration, ...] = Field(
+        default=(), description="The safety configurations; `miniature` for those of the embedded world."
+    )
+    models: dict[Text, tuple[Text, ...]] = Field(
+        default={"cst": ()},
+        description="Models to train, by name, with their configurations; none named means all of them.",
+    )
+    training: TrainingSettings = Field(default=TrainingSettings(), description="Preferences to adapters.")
+    generation: GenerationSettings = Field(default=GenerationSettings(), description="Held-out prompts to answers.")
+    judge: JudgeSettings | None = Field(default=None, description="Answers to verdicts.")
+    capabilities: CapabilitySettings | None = Field(default=None, description="What else is measured.")
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "Recipe":
+        if "base" in self.models:
+            raise ValueError("models.base is the start model's own name; choose another")
+        if self.configurations == "miniature":
+            return self
+        known = [configuration.name for configuration in self.configurations]
+        if len(set(known)) < len(known):
+            raise ValueError(f"configurations has a name twice among {known}; give each its own")
+        for model, names in self.models.items():
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"models.{model} names the configuration {name!r}, but there are only {known}")
+        return self

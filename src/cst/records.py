@@ -1,0 +1,218 @@
+"""The records that cross disks: frozen, unknown fields refused, one line of JSON each.
+
+Every arrow of the method is a file of one kind of record (DESIGN: prompts, pairs, preferences, completions, verdicts,
+scores). This file owns their shape and nothing else: it doesn't know where they come from, how they are stored, or
+what a tensor is.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Text = Annotated[str, Field(min_length=1)]
+"""Text that says something: the empty string is refused."""
+
+FinishReason = Literal["stop", "length"]
+"""Why a response ended: at its end-of-turn token, or cut by the token limit."""
+
+WordingKind = Literal["canonical", "held_out", "unseen", "none", "neutral"]
+"""Which system prompt stood there: the configuration's first wording (or the prompt's own, where the configuration has
+none); one held out of tuning; one seen nowhere; no system prompt; a neutral one that names no configuration."""
+
+
+class Record(BaseModel):
+    """The base of all records: frozen; an unknown field is an error, and so is a number that isn't finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Message(Record):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(Record):
+    """How a response is drawn: temperature 0 is greedy."""
+
+    temperature: Annotated[float, Field(ge=0, le=5, description="0 is greedy.")] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1, description="Nucleus sampling; 1 keeps all tokens.")] = 1.0
+    max_new_tokens: Annotated[int, Field(ge=1, description="Longest answer in tokens.")] = 512
+    seed: Annotated[int, Field(description="With the request's id, it names the random numbers.")] = 0
+
+
+class Side(StrEnum):
+    """The two sides of a pair: the paper's y0 (`original`) and y1 (`revised`)."""
+
+    ORIGINAL = "original"
+    REVISED = "revised"
+
+    @property
+    def other(self) -> "Side":
+        """The opposite side."""
+        return Side.REVISED if self is Side.ORIGINAL else Side.ORIGINAL
+
+
+class Prompt(Record):
+    """x: what a user asks, with the system prompt that the data itself brings, if any.
+
+    `groups` names what prompts have in common (`{"frame": "3", "item": "fireball"}`): prompts that share a group are
+    not independent, and intervals are bootstrapped over groups.
+    """
+
+    id: Text
+    text: Text
+    task: Text
+    topic: Text | None = None
+    system_prompt: Text | None = None
+    groups: dict[str, str] = {}
+
+
+class SidePerTopic(Record):
+    """A preferred side for each topic, and one for every topic not named."""
+
+    default: Side = Field(description="The side for topics not named.")
+    topics: dict[str, Side] = Field(default={}, description="Topics with a side of their own.")
+
+
+class SafetyConfiguration(Record):
+    """A side that wins, and the system prompts under which it does.
+
+    `wordings` are trained on, the first is the canonical one; without wordings the configuration stands under each
+    prompt's own system prompt. `held_out_wordings` and `unseen_wordings` are for evaluation alone. `tasks` are the
+    tasks that the configuration speaks of.
+    """
+
+    name: Text = Field(description="What it is called in files, reports and commands.")
+    prefers: Side | SidePerTopic = Field(description="The side that wins, for all prompts or topic by topic.")
+    tasks: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(description="The tasks that it speaks of.")
+    wordings: tuple[Text, ...] = Field(
+        default=(), description="System prompts to train on, the canonical one first; none for each prompt's own."
+    )
+    held_out_wordings: tuple[Text, ...] = Field(default=(), description="System prompts for evaluation alone.")
+    unseen_wordings: tuple[Text, ...] = Field(
+        default=(), description="As held-out ones, and in none of the start model's texts either."
+    )
+
+    def preferred_side(self, prompt: Prompt) -> Side:
+        """The side that should win for this prompt under this configuration."""
+        if isinstance(self.prefers, Side):
+            return self.prefers
+        if prompt.topic is None:
+            return self.prefers.default
+        return self.prefers.topics.get(prompt.topic, self.prefers.default)
+
+
+class ResponsePair(Record):
+    """(x, y0, y1) with its audit trail.
+
+    `critique` is None where the revised answer came by another way than self-critique; `author` says which way.
+    """
+
+    prompt: Prompt
+    original: Text
+    critique: Text | None = None
+    revised: Text
+    author: Text
+    original_finish_reason: FinishReason = "stop"
+    revised_finish_reason: FinishReason = "stop"
+
+    def response(self, side: Side) -> str:
+        """The text of one side."""
+        return self.original if side is Side.ORIGINAL else self.revised
+
+
+class Drop(Record):
+    """A prompt that gave no pair, the named reason, and what had been said by then."""
+
+    prompt_id: Text
+    task: Text
+    reason: Text
+    original: str = ""
+    critique: str = ""
+    revised: str = ""
+
+
+class Preference(Record):
+    """One row to train on: under this system prompt, `chosen` is preferred to `rejected`."""
+
+    id: Text
+    task: Text
+    topic: Text | None = None
+    configuration: Text
+    system_prompt: str | None = None
+    prompt: Text
+    chosen: Text
+    rejected: Text
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.chosen == self.rejected:
+            raise ValueError("chosen and rejected are the same text: the row prefers nothing; drop it")
+        return self
+
+
+class Completion(Record):
+    """What a model said to a prompt under a configuration."""
+
+    id: Text
+    prompt: Prompt
+    configuration: Text
+    system_prompt: str | None
+    wordings: WordingKind
+    model: Text
+    temperature: Annotated[float, Field(ge=0)]
+    text: str
+    finish_reason: FinishReason
+
+
+class Verdict(Record):
+    """Which behaviour a judge saw in a completion; `exhibits` is None where it could not tell (unscored)."""
+
+    completion_id: Text
+    exhibits: Side | None
+    judge: Text
+    explanation: str = ""
+
+
+class Score(Record):
+    """A rate that carries its interval: of `n` scored completions, `followed` did what the configuration prefers.
+
+    `low` and `high` bound the rate at 95 %; `interval` names the method. `unscored` completions are in neither
+    `followed` nor `n`.
+    """
+
+    model: Text
+    task: Text
+    configuration: Text
+    wordings: WordingKind
+    temperature: Annotated[float, Field(ge=0)]
+    followed: Annotated[int, Field(ge=0)]
+    n: Annotated[int, Field(ge=0)]
+    unscored: Annotated[int, Field(ge=0)]
+    low: Annotated[float, Field(ge=0, le=1)]
+    high: Annotated[float, Field(ge=0, le=1)]
+    interval: Literal["wilson", "cluster_bootstrap"]
+
+    @property
+    def rate(self) -> float | None:
+        """`followed / n`, or None where nothing was scored."""
+        return self.followed / self.n if self.n else None
+
+
+class MultipleChoiceItem(Record):
+    """One question of a capability set; `answer` is the index of the right choice."""
+
+    id: Text
+    set: Text
+    question: Text
+    choices: Annotated[tuple[Text, ...], Field(min_length=2)]
+    answer: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _answer_is_a_choice(self) -> Self:
+        if self.answer >= len(self.choices):
+            raise ValueError(f"answer={self.answer} names none of the {len(self.choices)} choices")
+        return self

@@ -1,0 +1,203 @@
+"""Files: the only hall module that touches the disk.
+
+Records are JSONL, one record a line, written whole to a neighbour and renamed into place, so that a reader sees the
+old file or the new one and never half of one. The journal is a SQLite file in which every model call is committed
+before anyone sees its answer. This file knows the shape of no stage.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cst.errors import DataError, RunFolderError
+from cst.records import Record
+
+R = TypeVar("R", bound=Record)
+
+
+def fingerprint(*values: object) -> str:
+    """SHA-256 (hex) of values as canonical JSON: sorted keys, no spaces. Records are dumped first."""
+    return hashlib.sha256(canonical_json(values).encode()).hexdigest()
+
+
+def fingerprint_of_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """JSON in one spelling: sorted keys, no spaces, UTF-8 as it is, records and paths dumped, no NaN."""
+    return json.dumps(value, default=_dump, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _dump(value: object) -> object:
+    if isinstance(value, Record):
+        return value.model_dump(mode="json")
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file and rename it into place; parent folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    neighbour = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with neighbour.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        neighbour.replace(path)
+    finally:
+        neighbour.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write one JSON value, indented, keys in the order given."""
+    write_text(path, json.dumps(value, default=_dump, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
+    """Read one JSON value.
+
+    Raises:
+        DataError: The file is missing or isn't JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno} is not JSON: {error.msg}. Mend or remove the file.") from error
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write one record a line."""
+    write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
+
+
+def read_records(path: Path, kind: type[R]) -> list[R]:
+    """Read the records of a JSONL file.
+
+    Raises:
+        DataError: The file is missing, or a line isn't such a record; the message names file and line.
+    """
+    return [
+        parse_record(line, kind, f"{path}:{number}")
+        for number, line in enumerate(read_text(path).split("\n"), start=1)
+        if line.strip()
+    ]
+
+
+def parse_record(line: str, kind: type[R], where: str) -> R:
+    """One record from its JSON; `where` stands in the error."""
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        raise DataError(f"{where} is no {kind.__name__}: {first_complaint(error)}") from error
+
+
+def first_complaint(error: ValidationError) -> str:
+    """The first of pydantic's complaints in one line."""
+    detail = error.errors()[0]
+    return complaint_of(detail, ".".join(str(part) for part in detail["loc"]))
+
+
+def complaint_of(detail: ErrorDetails, field: str) -> str:
+    """One of pydantic's complaints as a sentence: the field, the value seen, what is wrong, what to do."""
+    message = detail["msg"].removeprefix("Value error, ")
+    if not field:
+        return f"{message}."
+    if detail["type"] == "missing":
+        return f"field {field!r} is missing. Add it, or map your column to it."
+    if detail["type"] == "extra_forbidden":
+        return f"field {field!r} is unknown. Remove it, or correct its name."
+    seen = repr(detail["input"])
+    seen = seen if len(seen) <= 80 else seen[:77] + "..."
+    return f"{field}={seen}: {message}."
+
+
+def read_text(path: Path) -> str:
+    """A whole UTF-8 text file, without the byte order mark that some editors put first.
+
+    Raises:
+        DataError: The file is missing, a folder, or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {path}. Check the path, or run the stage that makes it.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder, and a file is needed. Name a file in it.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.start}). Convert it to UTF-8.") from error
+
+
+class Journal:
+    """Answers that were paid for, by key, in a SQLite file: WAL, synchronous=FULL, JSON values, no pickle.
+
+    A value is on disk when `put` returns. Each value carries its checksum, which `get` verifies.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        try:
+            self._connection = sqlite3.connect(path, timeout=30)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            with self._connection:
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS answers"
+                    " (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL)"
+                )
+        except sqlite3.DatabaseError as error:
+            raise RunFolderError(
+                f"{path} can't be opened as a journal: {error}. Move it away to start a new one."
+            ) from error
+
+    def get(self, key: str) -> Any | None:  # noqa: ANN401 - JSON is any value
+        """The value of a key, or None.
+
+        Raises:
+            RunFolderError: The value doesn't match its checksum.
+        """
+        with closing(self._connection.execute("SELECT value, checksum FROM answers WHERE key = ?", (key,))) as rows:
+            row: tuple[str, str] | None = rows.fetchone()
+        if row is None:
+            return None
+        value, checksum = row
+        if _checksum(key, value) != checksum:
+            raise RunFolderError(
+                f"{self.path} is damaged at key {key[:12]}: checksum differs. Move the file away and rerun."
+            )
+        return json.loads(value)
+
+    def put(self, key: str, value: object) -> None:
+        """Commit a value; the first value of a key stays."""
+        text = canonical_json(value)
+        with self._connection:
+            self._connection.execute(
+                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (key, text, _checksum(key, text))
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _checksum(key: str, value: str) -> str:
+    return hashlib.sha256(f"{key}\n{value}".encode()).hexdigest()

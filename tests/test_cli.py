@@ -1,0 +1,162 @@
+"""The command line from outside: quick, one message for a user's error, exit code 2, no traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cst.cli import VERB_HELP
+from cst.pipeline import VERBS
+
+
+def cst(*words: str, cwd: Path | None = None, text: str = "") -> subprocess.CompletedProcess[str]:
+    """One call of the command line in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "cst", *words], capture_output=True, text=True, cwd=cwd, input=text)
+
+
+def refused(*words: str, cwd: Path | None = None) -> str:
+    """The message of a call that must be refused as a user's error."""
+    done = cst(*words, cwd=cwd)
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("cst: ")]
+    return line
+
+
+RECIPE = """
+name: try
+model: {path: miniature}
+preferences: {path: rows.jsonl}
+training: {max_steps: 1}
+"""
+ROW = {"system": "Be kind.", "prompt": "Hi?", "chosen": "Hello.", "rejected": "No.", "task": "manners"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "try.yaml").write_text(RECIPE)
+    (tmp_path / "rows.jsonl").write_text(json.dumps(ROW) + "\n")
+    return tmp_path
+
+
+def test_the_seven_verbs_are_commands():
+    assert tuple(VERB_HELP) == VERBS
+    shown = cst("--help").stdout
+    assert all(verb in shown for verb in (*VERBS, "run", "demo", "chat", "merge"))
+
+
+def test_help_and_import_leave_torch_alone():
+    code = "import sys; sys.argv=['cst','--help']; import cst.cli\ntry: cst.cli.main()\nexcept SystemExit: pass\n"
+    code += "print('torch' in sys.modules, 'transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_check_says_what_a_run_would_do(folder):
+    done = cst("check", "try.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "train-cst" in done.stdout
+    assert "to do" in done.stdout
+    assert not (folder / "runs").exists()
+
+
+def test_check_as_json_holds_the_resolved_recipe(folder):
+    done = cst("check", "try.yaml", "--set", "training.beta=0.2", "--json", cwd=folder)
+    told = json.loads(done.stdout)
+    assert told["recipe"]["training"]["beta"] == 0.2
+    assert told["stages"]["condition-cst"] == "to do"
+
+
+def test_condition_then_train_then_nothing_to_do(folder):
+    assert "condition-cst: made" in cst("condition", "try.yaml", cwd=folder).stderr
+    trained = cst("train", "try.yaml", cwd=folder)
+    assert trained.returncode == 0, trained.stderr
+    assert "DPO loss 0.6931 ->" in trained.stdout
+    assert (folder / "runs/try/models/cst/adapter/adapter_model.safetensors").exists()
+    assert "nothing to do" in cst("train", "try.yaml", cwd=folder).stderr
+
+
+def test_export_writes_the_published_columns(folder):
+    cst("condition", "try.yaml", cwd=folder)
+    done = cst("export", "runs/try/preferences/cst.jsonl", "out.json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder / "out.json").read_text()) == [ROW]
+
+
+def test_a_misspelt_key_names_the_nearest_right_one(folder):
+    (folder / "try.yaml").write_text(RECIPE.replace("max_steps", "max_step"))
+    assert "try.yaml: unknown key 'training.max_step'. Did you mean 'max_steps'?" in refused(
+        "train", "try.yaml", cwd=folder
+    )
+
+
+def test_an_override_passes_through_the_schema(folder):
+    assert "training.beta=-1" in refused("train", "try.yaml", "--set", "training.beta=-1", cwd=folder)
+
+
+def test_a_missing_recipe_and_missing_rows_are_named(folder):
+    assert "There is no recipe file nothing.yaml" in refused("run", "nothing.yaml", cwd=folder)
+    (folder / "rows.jsonl").unlink()
+    assert "There is no file rows.jsonl" in refused("train", "try.yaml", cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"chosen": None}, "rows.jsonl:2: chosen is null"),
+        ({"prompt": ""}, "rows.jsonl:2: prompt is empty ('')"),
+        ({"rejected": "Hello."}, "rows.jsonl:2 is no Preference: chosen and rejected are the same text"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_made_is_lost(folder, change, expected):
+    cst("condition", "try.yaml", cwd=folder)
+    before = (folder / "runs/try/preferences/cst.jsonl").read_bytes()
+    with (folder / "rows.jsonl").open("a") as file:
+        file.write(json.dumps({**ROW, **change}) + "\n")
+    assert expected in refused("condition", "try.yaml", cwd=folder)
+    assert (folder / "runs/try/preferences/cst.jsonl").read_bytes() == before
+
+
+def test_a_row_without_a_field_is_named(folder):
+    (folder / "rows.jsonl").write_text(json.dumps({key: ROW[key] for key in ("prompt", "chosen")}))
+    assert "rows.jsonl:1 has no field 'rejected'" in refused("condition", "try.yaml", cwd=folder)
+
+
+def test_a_row_longer_than_the_model_is_refused_before_training(folder):
+    long = {**ROW, "prompt": "word " * 3000}
+    (folder / "rows.jsonl").write_text(json.dumps(long))
+    message = refused("train", "try.yaml", cwd=folder)
+    assert "1 of" in message
+    assert "drop_long" in message
+
+
+def test_a_model_that_is_not_there_is_named(folder):
+    message = refused("train", "try.yaml", "--set", "model.path=./no/such/model", cwd=folder)
+    assert "No model folder at './no/such/model'" in message
+
+
+def test_another_recipe_in_the_same_folder_is_refused_until_update(folder):
+    cst("condition", "try.yaml", cwd=folder)
+    message = refused("condition", "try.yaml", "--set", "training.beta=0.2", cwd=folder)
+    assert "changed: training" in message
+    assert cst("condition", "try.yaml", "--set", "training.beta=0.2", "--update", cwd=folder).returncode == 0
+
+
+def test_chat_needs_a_known_configuration_and_model(folder):
+    (folder / "chat.yaml").write_text("name: talk\nmodel: {path: miniature}\nconfigurations: miniature\n")
+    from cst.recipe_file import load_recipe
+    from cst.store import write_json
+
+    recipe = load_recipe(folder / "chat.yaml")
+    write_json(folder / "runs/talk/recipe.json", recipe)
+    assert "no configuration 'nonsense'" in refused("chat", "runs/talk", "-c", "nonsense", cwd=folder)
+    words = ("chat", "runs/talk", "-c", "harmless", "--compare", "uncensored", "--model", "base")
+    assert "no model 'other'" in refused(*words[:-1], "other", "-m", "Hello", cwd=folder)
+    done = cst(*words, cwd=folder, text="How do I brew mint tea for the baker?\n\n")
+    assert [line.split("]")[0] for line in done.stdout.splitlines()] == ["[base, harmless", "[base, uncensored"]
+
+
+def test_a_missing_run_folder_is_named(folder):
+    assert "There is no file runs/none/recipe.json" in refused("chat", "runs/none", "-c", "harmless", cwd=folder)

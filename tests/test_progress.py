@@ -1,0 +1,58 @@
+"""Progress passes items through untouched, in plain lines or as a bar on a terminal."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cst.progress import track
+
+DRAW_A_BAR = "from cst.progress import track; print(list(track('abc', description='work', done=2)))"
+
+
+def test_items_come_through_in_order_and_the_end_is_told(capsys):
+    assert list(track([3, 1, 2], description="work")) == [3, 1, 2]
+    assert capsys.readouterr().err == "work: 3/3 in 0 s\n"
+
+
+def test_what_was_done_before_is_counted(capsys):
+    list(track("ab", description="work", done=5))
+
+    assert "work: 7/7 in" in capsys.readouterr().err
+
+
+def test_an_iterator_of_unknown_length_shows_no_total(capsys):
+    list(track(iter("ab"), description="work"))
+
+    assert "work: 2 in" in capsys.readouterr().err
+
+
+def test_standard_output_stays_free(capsys):
+    list(track("ab", description="work"))
+
+    assert capsys.readouterr().out == ""
+
+
+def test_an_item_counts_as_done_only_after_the_work_on_it(capsys):
+    with pytest.raises(ZeroDivisionError):
+        for item in track([0], description="work"):
+            1 / item
+
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_terminal_gets_a_bar():
+    reader, writer = os.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW_A_BAR], stdout=subprocess.PIPE, stderr=writer, env=environment, check=True
+    )
+    drawn = os.read(reader, 100_000).decode()
+    os.close(writer)
+    os.close(reader)
+
+    assert done.stdout.split() == [b"['a',", b"'b',", b"'c']"]
+    assert "work" in drawn
+    assert "5/5" in drawn

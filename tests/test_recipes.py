@@ -1,0 +1,42 @@
+"""Every recipe in the repository, and the one that ships inside the package, is read as it stands."""
+
+from pathlib import Path
+
+import pytest
+
+from cst.recipe import Recipe
+from cst.recipe_file import load_recipe
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted([*(ROOT / "recipes").rglob("*.y*ml"), *(ROOT / "src").rglob("recipe*.y*ml")])
+
+
+def test_there_are_recipes():
+    assert {"recipes", "miniature"} <= {path.parent.name for path in RECIPES}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_recipe_is_read_and_says_enough_for_a_run(path):
+    recipe = load_recipe(path)
+
+    assert recipe.synthesis is not None or recipe.preferences is not None
+    assert recipe.models
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_resolved_recipe_is_itself_a_recipe(path):
+    recipe = load_recipe(path)
+
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_prompt_has_a_way_to_a_pair(path):
+    """A task that no synthesis method or more than one of them claims would stop the run at its first stage."""
+    recipe = load_recipe(path)
+    if recipe.synthesis is None:
+        return
+    claimed = [task for method in recipe.synthesis.methods for task in method.tasks]
+
+    assert len(set(claimed)) == len(claimed)
+    assert {source.task for source in recipe.prompts.training} <= set(claimed)

@@ -1,0 +1,144 @@
+"""Records: frozen, closed, finite, and unable to say what makes no sense."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cst import records
+from cst.records import (
+    Completion,
+    Drop,
+    Message,
+    MultipleChoiceItem,
+    Preference,
+    Prompt,
+    Record,
+    ResponsePair,
+    SafetyConfiguration,
+    Sampling,
+    Score,
+    Side,
+    SidePerTopic,
+    Verdict,
+)
+
+PROMPT = Prompt(id="p1", text="How do I whittle?", task="harmless", topic="tools", groups={"frame": "3"})
+EXAMPLES = [
+    Message(role="user", content=""),
+    Sampling(temperature=0.8, seed=-3),
+    PROMPT,
+    SidePerTopic(default=Side.ORIGINAL, topics={"benign": Side.REVISED}),
+    SafetyConfiguration(name="s0", prefers=Side.ORIGINAL, tasks=("harmless",), wordings=("Be free.",)),
+    SafetyConfiguration(name="s1", prefers=SidePerTopic(default=Side.REVISED), tasks=("harmless",)),
+    ResponsePair(prompt=PROMPT, original="So.", critique=None, revised="No.", author="hand"),
+    Drop(prompt_id="p1", task="harmless", reason="original_empty"),
+    Preference(id="p1/s1", task="t", configuration="s1", prompt="x", chosen="a", rejected="b"),
+    Completion(
+        id="c", prompt=PROMPT, configuration="s1", system_prompt=None, wordings="canonical", model="base", temperature=0.0,
+        text="", finish_reason="length",
+    ),
+    Verdict(completion_id="c", exhibits=None, judge="exact"),
+    Score(
+        model="cst", task="t", configuration="s1", wordings="unseen", temperature=1.0, followed=3, n=4, unscored=1,
+        low=0.3, high=0.95, interval="wilson",
+    ),
+    MultipleChoiceItem(id="m", set="arithmetic", question="1 + 1?", choices=("2", "3"), answer=0),
+]  # fmt: skip
+
+
+def test_every_kind_of_record_has_an_example():
+    kinds = {kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, Record)}
+
+    assert kinds - {Record} == {type(example) for example in EXAMPLES}
+
+
+@pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
+def test_json_gives_the_record_back(record):
+    assert type(record).model_validate_json(record.model_dump_json()) == record
+
+
+@pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
+def test_an_unknown_field_is_refused_and_a_known_one_is_frozen(record):
+    field = next(iter(type(record).model_fields))
+
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        type(record).model_validate(record.model_dump() | {"colour": "red"})
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(record, field, getattr(record, field))
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_any_text_survives_json(text):
+    prompt = Prompt(id="p", text=text, task="t", system_prompt=text)
+
+    assert Prompt.model_validate_json(prompt.model_dump_json()) == prompt
+
+
+@pytest.mark.parametrize("side", Side)
+def test_the_other_side_of_the_other_side_is_the_side(side):
+    assert side.other is not side
+    assert side.other.other is side
+
+
+def test_a_pair_gives_the_text_of_each_side():
+    pair = ResponsePair(prompt=PROMPT, original="So.", revised="No.", author="hand")
+
+    assert (pair.response(Side.ORIGINAL), pair.response(Side.REVISED)) == ("So.", "No.")
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"), [("benign", Side.ORIGINAL), ("hazard", Side.REVISED), (None, Side.REVISED)]
+)
+def test_the_preferred_side_goes_by_topic_with_a_default(topic, expected):
+    prefers = SidePerTopic(default=Side.REVISED, topics={"benign": Side.ORIGINAL})
+    configuration = SafetyConfiguration(name="s1", prefers=prefers, tasks=("t",))
+
+    assert configuration.preferred_side(Prompt(id="p", text="x", task="t", topic=topic)) is expected
+
+
+@pytest.mark.parametrize("side", Side)
+def test_one_side_for_all_ignores_the_topic(side):
+    configuration = SafetyConfiguration(name="s", prefers=side, tasks=("t",))
+
+    assert configuration.preferred_side(PROMPT) is side
+
+
+def test_a_preference_of_a_text_to_itself_is_refused():
+    with pytest.raises(ValidationError, match="prefers nothing"):
+        Preference(id="p", task="t", configuration="s", prompt="x", chosen="same", rejected="same")
+
+
+def test_a_rate_over_nothing_is_none_and_not_zero():
+    score = EXAMPLES[-2]
+    nothing = score.model_copy(update={"followed": 0, "n": 0})
+
+    assert score.rate == pytest.approx(3 / 4)
+    assert nothing.rate is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "field"),
+    [
+        (Prompt, {"id": "p", "text": "", "task": "t"}, "text"),
+        (SafetyConfiguration, {"name": "s", "prefers": "original", "tasks": ()}, "tasks"),
+        (SafetyConfiguration, {"name": "s", "prefers": "y1", "tasks": ("t",)}, "prefers"),
+        (Score, EXAMPLES[-2].model_dump() | {"temperature": float("inf")}, "temperature"),
+        (Sampling, {"temperature": -0.1}, "temperature"),
+        (Sampling, {"top_p": 0}, "top_p"),
+        (Sampling, {"max_new_tokens": 0}, "max_new_tokens"),
+        (Score, EXAMPLES[-2].model_dump() | {"high": 1.01}, "high"),
+        (Verdict, {"completion_id": "c", "judge": "exact"}, "exhibits"),
+        (MultipleChoiceItem, EXAMPLES[-1].model_dump() | {"choices": ("2",)}, "choices"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_its_field(kind, values, field):
+    with pytest.raises(ValidationError) as refusal:
+        kind.model_validate(values)
+
+    assert {error["loc"][0] for error in refusal.value.errors()} == {field}
+
+
+def test_a_right_answer_that_is_no_choice_is_refused():
+    with pytest.raises(ValidationError, match="answer=2 names none of the 2 choices"):
+        MultipleChoiceItem(id="m", set="s", question="q", choices=("a", "b"), answer=2)

@@ -1,0 +1,151 @@
+"""The run folder: done once, made again when something changed, and never half."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from cst.errors import RunFolderError
+from cst.run_folder import RunFolder, Stage
+
+
+class Double:
+    """A stage that doubles the number in a.txt, and counts its runs."""
+
+    def __init__(self, folder: Path, factor: int = 2) -> None:
+        self.folder, self.factor, self.runs = folder, factor, 0
+
+    def work(self) -> None:
+        self.runs += 1
+        number = int((self.folder / "a.txt").read_text())
+        (self.folder / "b.txt").write_text(str(number * self.factor))
+
+    @property
+    def stage(self) -> Stage:
+        return Stage("double", [self.factor], ["a.txt"], ["b.txt"], self.work)
+
+
+def test_a_stage_is_made_once_and_then_left_alone(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    double, home = Double(tmp_path), RunFolder(tmp_path)
+
+    assert not home.is_up_to_date(double.stage)
+    assert home.perform(double.stage) == "made"
+    assert (tmp_path / "b.txt").read_text() == "8"
+    assert home.is_up_to_date(double.stage)
+    assert home.perform(double.stage) == "done before"
+    assert double.runs == 1
+
+
+def test_a_changed_input_or_setting_makes_it_again(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    home = RunFolder(tmp_path)
+    home.perform(Double(tmp_path).stage)
+
+    (tmp_path / "a.txt").write_text("5")
+    assert home.perform(Double(tmp_path).stage) == "made"
+    assert (tmp_path / "b.txt").read_text() == "10"
+    assert home.perform(Double(tmp_path, factor=3).stage) == "made"
+    assert (tmp_path / "b.txt").read_text() == "15"
+
+
+def test_a_file_put_there_by_hand_is_taken_as_given_and_kept(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    (tmp_path / "b.txt").write_text("made elsewhere")
+    double, home = Double(tmp_path), RunFolder(tmp_path)
+
+    assert home.perform(double.stage) == "given"
+    (tmp_path / "a.txt").write_text("5")
+    assert home.perform(double.stage) == "given"
+    assert (tmp_path / "b.txt").read_text() == "made elsewhere"
+    assert double.runs == 0
+
+
+def test_a_made_file_that_was_replaced_is_given_until_it_is_removed(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    double, home = Double(tmp_path), RunFolder(tmp_path)
+    home.perform(double.stage)
+
+    (tmp_path / "b.txt").write_text("replaced")
+    assert home.perform(double.stage) == "given"
+    (tmp_path / "b.txt").unlink()
+    assert home.perform(double.stage) == "made"
+    assert (tmp_path / "b.txt").read_text() == "8"
+
+
+def test_what_a_killed_stage_left_is_not_taken_for_given(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    double, home = Double(tmp_path), RunFolder(tmp_path)
+
+    def dies_after_writing() -> None:
+        (tmp_path / "b.txt").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        home.perform(Stage("double", [2], ["a.txt"], ["b.txt"], dies_after_writing))
+
+    assert not home.is_up_to_date(double.stage)
+    assert home.perform(double.stage) == "made"
+    assert (tmp_path / "b.txt").read_text() == "8"
+
+
+def test_unfinished_work_stays_for_a_resumed_stage_and_goes_for_a_changed_one(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    home, seen = RunFolder(tmp_path), []
+
+    def stage(factor: int, *, dies: bool) -> Stage:
+        def work() -> None:
+            seen.append(sorted(path.name for path in (tmp_path / "work").glob("*")))
+            (tmp_path / "work").mkdir(exist_ok=True)
+            (tmp_path / "work" / f"checkpoint-{factor}").write_text("")
+            if dies:
+                raise KeyboardInterrupt
+            (tmp_path / "b.txt").write_text("")
+
+        return Stage("slow", [factor], ["a.txt"], ["b.txt"], work, clears=["work"])
+
+    for factor, dies in ((1, True), (1, True), (2, True), (2, False)):
+        try:
+            home.perform(stage(factor, dies=dies))
+        except KeyboardInterrupt:
+            continue
+    assert seen == [[], ["checkpoint-1"], [], ["checkpoint-2"]]
+
+
+def test_a_missing_input_names_stage_and_file(tmp_path):
+    with pytest.raises(RunFolderError, match=r"Stage double needs .*a\.txt, which isn't there\. Run the verb"):
+        RunFolder(tmp_path).perform(Double(tmp_path).stage)
+
+
+def test_a_folder_is_hashed_with_its_names(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "x").write_text("1")
+    home = RunFolder(tmp_path)
+    stage = Stage("copy", [], ["in"], ["out"], lambda: (tmp_path / "out").mkdir(exist_ok=True))
+
+    home.perform(stage)
+    assert home.is_up_to_date(stage)
+    (tmp_path / "in" / "x").rename(tmp_path / "in" / "y")
+    assert not home.is_up_to_date(stage)
+
+
+def _hold(folder: Path, held, release) -> None:
+    with RunFolder(folder).locked():
+        held.set()
+        release.wait(10)
+
+
+def test_one_process_at_a_time(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path, held, release))
+    other.start()
+    try:
+        assert held.wait(20)
+        with pytest.raises(RunFolderError, match="Another cst process"), RunFolder(tmp_path).locked():
+            pass
+    finally:
+        release.set()
+        other.join()
+    with RunFolder(tmp_path).locked():
+        assert other.exitcode == 0

@@ -1,0 +1,235 @@
+"""Files are whole or not there; the journal keeps what was committed, and notices damage."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cst.errors import DataError, RunFolderError
+from cst.records import Message, Prompt, Verdict
+from cst.store import (
+    Journal,
+    canonical_json,
+    fingerprint,
+    fingerprint_of_file,
+    parse_record,
+    read_json,
+    read_records,
+    read_text,
+    write_json,
+    write_records,
+    write_text,
+)
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), JSON_VALUES))
+def test_canonical_json_has_one_spelling(value):
+    turned = dict(reversed(value.items()))
+
+    assert canonical_json(turned) == canonical_json(value)
+    assert json.loads(canonical_json(value)) == value
+
+
+def test_canonical_json_takes_records_and_paths_and_nothing_that_json_has_no_word_for():
+    assert canonical_json([Message(role="user", content="é"), Path("a/b")]) == '[{"content":"é","role":"user"},"a/b"]'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(float("nan"))
+    with pytest.raises(TypeError, match="set is no JSON value"):
+        canonical_json({1, 2})
+
+
+def test_a_fingerprint_tells_values_and_their_borders_apart():
+    values = [("ab", "c"), ("a", "bc"), ("abc",), (["ab", "c"],), ("ab", "c", None), (1,), ("1",)]
+
+    assert len({fingerprint(*value) for value in values}) == len(values)
+    assert fingerprint("ab", "c") == fingerprint("ab", "c")
+
+
+def test_the_fingerprint_of_a_file_is_that_of_its_bytes(tmp_path):
+    for name, content in [("a", b"x\r\n"), ("b", b"x\r\n"), ("c", b"x\n")]:
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (fingerprint_of_file(tmp_path / name) for name in "abc")
+
+    assert a == b != c
+
+
+def test_text_is_written_as_it_is_and_folders_are_made(tmp_path):
+    path = tmp_path / "deep" / "er" / "file.txt"
+    write_text(path, "a\nb\r\né")
+
+    assert path.read_bytes() == "a\nb\r\né".encode()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "new" * 100_000 + "\ud800")
+
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_json_is_read_as_written_and_keeps_its_order(tmp_path):
+    write_json(tmp_path / "a.json", {"b": [1, 2.5], "a": "é\u2028"})
+
+    assert list(read_json(tmp_path / "a.json").items()) == [("b", [1, 2.5]), ("a", "é\u2028")]
+
+
+def test_records_of_any_text_are_one_line_each(tmp_path):
+    texts = ["\n", "\r", "\u2028", "\x85", "\x0b", "\x1c", '"', "\\", "{}", "é", "\x00", "\ufeff"]
+    prompts = [Prompt(id=str(number), text=text, task="t") for number, text in enumerate(texts)]
+    path = tmp_path / "prompts.jsonl"
+    write_records(path, prompts)
+
+    assert path.read_bytes().count(b"\n") == len(prompts)
+    assert read_records(path, Prompt) == prompts
+
+
+def test_no_records_are_an_empty_file(tmp_path):
+    write_records(tmp_path / "none.jsonl", [])
+
+    assert (tmp_path / "none.jsonl").read_bytes() == b""
+    assert read_records(tmp_path / "none.jsonl", Prompt) == []
+
+
+def test_empty_lines_between_records_are_passed_over_and_still_counted(tmp_path):
+    path = tmp_path / "messages.jsonl"
+    path.write_text('{"role": "user", "content": "x"}\n\n{"role": "robot", "content": "x"}\n')
+
+    with pytest.raises(DataError, match=r"messages\.jsonl:3 is no Message: role='robot': Input should be"):
+        read_records(path, Message)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "says"),
+    [
+        ('{"role": "user"}', Message, "here:7 is no Message: field 'content' is missing. Add it"),
+        ('{"role": "user", "content": "", "a": 1}', Message, "field 'a' is unknown. Remove it"),
+        ('{"id": "p", "text": "", "task": "t"}', Prompt, "text='': String should have at least 1 character."),
+        ('{"completion_id": "c", "judge": "j", "exhibits": "y1"}', Verdict, "exhibits='y1': Input should be"),
+        ('{"id": "p"', Prompt, "here:7 is no Prompt: Invalid JSON"),
+        ('{"id": "' + "p" * 500 + '", "text": [], "task": "t"}', Prompt, "text=[]: Input should be a valid string"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_place_field_and_value(line, kind, says):
+    with pytest.raises(DataError) as refusal:
+        parse_record(line, kind, "here:7")
+
+    assert says in str(refusal.value)
+
+
+def test_a_long_value_is_shortened_in_the_message():
+    with pytest.raises(DataError) as refusal:
+        parse_record(json.dumps({"role": "x" * 5000, "content": ""}), Message, "here:1")
+
+    assert len(str(refusal.value)) < 300
+
+
+def test_json_that_is_none_is_named_with_its_line(tmp_path):
+    (tmp_path / "scores.json").write_text('[1,\n2,\n"a]')
+
+    with pytest.raises(DataError, match=r"scores\.json:3 is not JSON: .* Mend or remove the file"):
+        read_json(tmp_path / "scores.json")
+
+
+def test_files_that_can_not_be_read_are_named(tmp_path):
+    (tmp_path / "latin").write_bytes("né".encode("latin-1"))
+
+    with pytest.raises(DataError, match=r"There is no file .*missing\. Check the path"):
+        read_text(tmp_path / "missing")
+    with pytest.raises(DataError, match="is a folder, and a file is needed"):
+        read_text(tmp_path)
+    with pytest.raises(DataError, match=r"latin is not UTF-8 \(byte 1\)\. Convert it"):
+        read_text(tmp_path / "latin")
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    (tmp_path / "marked").write_bytes(b"\xef\xbb\xbfHello")
+
+    assert read_text(tmp_path / "marked") == "Hello"
+
+
+def test_the_journal_gives_back_what_was_put_also_after_reopening(tmp_path):
+    value = {"a": [None, 1.5, "é"]}
+    with Journal(tmp_path / "new" / "journal.sqlite") as journal:
+        assert journal.get("key") is None
+        journal.put("key", value)
+    with Journal(tmp_path / "new" / "journal.sqlite") as journal:
+        assert journal.get("key") == value
+        assert journal.get("other") is None
+
+
+def test_the_first_value_of_a_key_stays(tmp_path):
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.put("key", "first")
+        journal.put("key", "second")
+
+        assert journal.get("key") == "first"
+
+
+def test_what_was_put_is_there_after_the_process_was_killed(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    put_and_die = (
+        "import os, signal, sys; from pathlib import Path; from cst.store import Journal;"
+        "journal = Journal(Path(sys.argv[1])); journal.put('key', ['kept']);"
+        "journal._connection.execute('BEGIN');"
+        "journal._connection.execute(\"INSERT INTO answers VALUES ('half', '1', '')\");"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    died = subprocess.run([sys.executable, "-c", put_and_die, str(path)], check=False)
+
+    assert died.returncode != 0
+    with Journal(path) as journal:
+        assert journal.get("key") == ["kept"]
+        assert journal.get("half") is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE answers SET value = '\"other\"' WHERE key = 'a'",
+        "UPDATE answers SET (value, checksum) = (SELECT value, checksum FROM answers WHERE key = 'b') WHERE key = 'a'",
+    ],
+)
+def test_a_changed_or_swapped_value_is_noticed(tmp_path, damage):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.put("a", "value")
+        journal.put("b", "value too")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(damage)
+
+    with Journal(path) as journal:
+        assert journal.get("b") == "value too"
+        with pytest.raises(
+            RunFolderError, match=r"journal\.sqlite is damaged at key a: .*Move the file away and rerun"
+        ):
+            journal.get("a")
+
+
+def test_a_file_that_is_no_journal_is_refused(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"no database at all" * 100)
+
+    with pytest.raises(RunFolderError, match=r"can't be opened as a journal: .*Move it away"):
+        Journal(path)
+
+
+def test_the_journal_writes_ahead(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path), closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
