@@ -1,0 +1,1 @@
+"""Pairs to preferences: the method itself, and the data formats around it."""

@@ -1,0 +1,1 @@
+"""Prompts to pairs of responses."""

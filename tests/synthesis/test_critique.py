@@ -1,0 +1,185 @@
+"""Answer, criticise, rewrite; or answer twice. Every prompt ends as a pair or as a drop with its reason."""
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.scripted import ScriptedChat
+from cst.errors import DataError
+from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
+from cst.records import Prompt, Side
+from cst.synthesis.critique import synthesize
+
+CRITIQUE = SelfCritiqueSettings(
+    kind="self_critique",
+    tasks=("harmless",),
+    original_system_prompt="Be free.",
+    critique_request="What is wrong with {original} as an answer to {prompt}?",
+    revision_request="Now mend {original} by {critique}.",
+)
+CONTRAST = ContrastSettings(
+    kind="contrast",
+    tasks=("truthfulness",),
+    revised_system_prompt="Be honest.",
+    revised_prefix="As an AI, ",
+)
+SETTINGS = SynthesisSettings(methods=(CRITIQUE, CONTRAST))
+HARMLESS = Prompt(id="h", text="How?", task="harmless", system_prompt="Own.")
+PERSONA = Prompt(id="t", text="Who are you?", task="truthfulness", system_prompt="You are a baker.")
+
+
+def by_step(original: str = "So.", critique: str = "Too bold.", revised: str = "No.") -> Callable[[ChatRequest], str]:
+    said = {"original": original, "critique": critique, "revised": revised}
+    return lambda request: said[request.id.split("/")[0]]
+
+
+def turns(request: ChatRequest) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in request.messages]
+
+
+def test_self_critique_asks_for_answer_critique_and_revision():
+    chat = ScriptedChat(by_step())
+    result = synthesize([HARMLESS], chat, SETTINGS)
+    original, critique, revised = chat.asked
+    told = [("user", "How?"), ("assistant", "So."), ("user", "What is wrong with So. as an answer to How??")]
+
+    assert turns(original) == [("system", "Be free."), ("user", "How?")]
+    assert turns(critique) == told
+    assert turns(revised) == [*told, ("assistant", "Too bold."), ("user", "Now mend So. by Too bold..")]
+    assert [(p.original, p.critique, p.revised, p.author) for p in result.pairs] == [
+        ("So.", "Too bold.", "No.", "self_critique by scripted")
+    ]
+    assert result.drops == ()
+
+
+def test_a_contrast_asks_twice_and_the_second_answer_begins_as_told():
+    chat = ScriptedChat(by_step(original="I bake.", revised="I bake nothing."))
+    result = synthesize([PERSONA], chat, SETTINGS)
+    original, revised = chat.asked
+
+    assert turns(original) == [("system", "You are a baker."), ("user", "Who are you?")]
+    assert turns(revised) == [("system", "Be honest."), ("user", "Who are you?")]
+    assert (original.prefix, revised.prefix) == ("", "As an AI, ")
+    assert [(p.original, p.critique, p.revised, p.author) for p in result.pairs] == [
+        ("I bake.", None, "As an AI, I bake nothing.", "contrast by scripted")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "asked_for", "expected"),
+    [
+        (None, None, []),
+        ("Own.", None, [("system", "Own.")]),
+        ("Own.", "Other.", [("system", "Other.")]),
+        ("Own.", "", []),
+    ],
+)
+def test_the_system_prompt_is_the_methods_or_the_prompts_own_or_none(own, asked_for, expected):
+    chat = ScriptedChat(by_step())
+    method = CRITIQUE.model_copy(update={"original_system_prompt": asked_for})
+    prompt = HARMLESS.model_copy(update={"system_prompt": own})
+    synthesize([prompt], chat, SynthesisSettings(methods=(method,)))
+
+    assert turns(chat.asked[0]) == [*expected, ("user", "How?")]
+
+
+def test_a_users_text_is_never_read_as_a_template():
+    chat = ScriptedChat(by_step(original="{critique}{prompt}", critique="{original}"))
+    prompt = HARMLESS.model_copy(update={"text": "{original}"})
+    synthesize([prompt], chat, SETTINGS)
+
+    assert turns(chat.asked[1])[-1][1] == "What is wrong with {critique}{prompt} as an answer to {original}?"
+    assert turns(chat.asked[2])[-1][1] == "Now mend {critique}{prompt} by {original}."
+
+
+@pytest.mark.parametrize(
+    ("script", "reason", "asked"),
+    [
+        (by_step(original=""), "original_empty", 1),
+        (by_step(critique=" "), "critique_empty", 2),
+        (by_step(revised=""), "revised_empty", 3),
+        (by_step(original="word " * 600), "original_cut_by_length_limit", 1),
+        (by_step(revised="So."), "original_equals_revised", 3),
+    ],
+)
+def test_what_can_not_become_a_pair_is_dropped_by_name_and_asked_no_further(script, reason, asked):
+    chat = ScriptedChat(script)
+    result = synthesize([HARMLESS], chat, SETTINGS)
+
+    assert result.pairs == ()
+    assert [drop.reason for drop in result.drops] == [reason]
+    assert len(chat.asked) == asked
+
+
+def side_of(answers: Sequence[tuple[Prompt, str]]) -> list[Side | None]:
+    """A judge by the first word: `Yes` is original, `No` is revised."""
+    known = {"Yes": Side.ORIGINAL, "No": Side.REVISED}
+    return [known.get(text.split(" ")[0]) for _, text in answers]
+
+
+@pytest.mark.parametrize(
+    ("original", "revised", "reasons"),
+    [
+        ("Yes it is", "No way", []),
+        ("No way", "No way at all", ["original_shows_the_revised_side"]),
+        ("Yes it is", "Yes it surely is", ["revised_shows_the_original_side"]),
+        ("Hm", "No way", ["original_not_told_by_judge"]),
+    ],
+)
+def test_the_judge_gates_both_sides_unless_switched_off(original, revised, reasons):
+    chat = ScriptedChat(by_step(original=original, revised=revised))
+    ungated = SETTINGS.model_copy(update={"judge_gate": False})
+
+    assert [drop.reason for drop in synthesize([HARMLESS], chat, SETTINGS, judge=side_of).drops] == reasons
+    assert synthesize([HARMLESS], chat, ungated, judge=side_of).drops == ()
+    assert synthesize([HARMLESS], chat, SETTINGS, judge=None).drops == ()
+
+
+@given(st.lists(st.sampled_from(["harmless", "truthfulness"]), max_size=12), st.integers())
+def test_every_prompt_ends_as_a_pair_or_as_a_drop(tasks, salt):
+    prompts = [Prompt(id=f"p{number}", text=f"ask {number}", task=task) for number, task in enumerate(tasks)]
+    answers = ["", "Yes it is", "No way", "Hm", "word " * 600]
+    chat = ScriptedChat(lambda request: answers[zlib.crc32(f"{salt}{request.id}".encode()) % len(answers)])
+    result = synthesize(prompts, chat, SETTINGS, judge=side_of)
+    ended = [pair.prompt.id for pair in result.pairs] + [drop.prompt_id for drop in result.drops]
+
+    assert sorted(ended) == sorted(prompt.id for prompt in prompts)
+    assert sum(summary.prompts for summary in result.summary) == len(prompts)
+    assert all(drop.reason for drop in result.drops)
+
+
+def test_the_seed_moves_the_random_stream_and_nothing_else():
+    class Noting:
+        name = fingerprint = "noting"
+
+        def __init__(self) -> None:
+            self.seen: list[Sampling] = []
+
+        def plan(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
+            return [list(range(len(requests)))]
+
+        def answer(self, batch: Sequence[ChatRequest], sampling: Sampling) -> list[ChatReply]:
+            self.seen.append(sampling)
+            return ScriptedChat(by_step()).answer(batch, sampling)
+
+    chat = Noting()
+    settings = SETTINGS.model_copy(update={"sampling": Sampling(temperature=0.7, seed=4)})
+    synthesize([HARMLESS], chat, settings, seed=3)
+
+    assert set(chat.seen) == {Sampling(temperature=0.7, seed=7)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "claims"),
+    [(SynthesisSettings(methods=(CONTRAST,)), 0), (SynthesisSettings(methods=(CRITIQUE, CRITIQUE)), 2)],
+)
+def test_a_task_that_not_just_one_method_claims_is_refused_before_anything_is_asked(settings, claims):
+    chat = ScriptedChat(by_step())
+
+    with pytest.raises(DataError, match=f"Prompt h has the task 'harmless', which {claims} of .* in just one of them"):
+        synthesize([HARMLESS], chat, settings)
+    assert chat.asked == []
