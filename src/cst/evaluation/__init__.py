@@ -1,0 +1,1 @@
+"""A model to completions, verdicts, scores and a report."""

@@ -1,0 +1,152 @@
+"""What a run folder holds, as far as a report needs it: files in, records out.
+
+Every file is optional; those that aren't there are named, so that a report can say so and go on. Files of other rooms
+are read as far as they are shown here, without knowing their makers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from cst.errors import DataError, RunFolderError
+from cst.evaluation.capability import CapabilityScore
+from cst.evaluation.comparisons import PairedTest
+from cst.evaluation.scores import CurvePoint
+from cst.records import Completion, Preference, Record, SafetyConfiguration, Score, Verdict
+from cst.store import first_complaint, read_json, read_records
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+
+class _Glimpse(Record):
+    """A record of another room, of which only some fields are of interest."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TaskSynthesis(_Glimpse):
+    """What came of one task's prompts."""
+
+    task: str
+    prompts: int
+    pairs: int
+    drops: dict[str, int]
+
+
+class ConfigurationLogps(_Glimpse):
+    """Mean summed log-probs of a step's rows under one configuration, in nats."""
+
+    chosen_logps: float
+    rejected_logps: float
+    reference_chosen_logps: float
+    reference_rejected_logps: float
+
+
+class TrainingStep(_Glimpse):
+    """One optimizer step."""
+
+    step: int
+    loss: float
+    configurations: dict[str, ConfigurationLogps] = Field(default_factory=dict[str, ConfigurationLogps])
+    sinking: tuple[str, ...] = ()
+
+
+@dataclass
+class Evidence:
+    """The records of one run folder; lists are empty where `missing` names their file."""
+
+    name: str
+    recipe: dict[str, Any] | None
+    fingerprints: Any
+    configurations: list[SafetyConfiguration]
+    scores: list[Score]
+    tests: list[PairedTest]
+    curve: list[CurvePoint]
+    capability: list[CapabilityScore]
+    completions: list[Completion]
+    verdicts: list[Verdict]
+    synthesis: list[TaskSynthesis]
+    preferences: dict[str, list[Preference]]
+    metrics: dict[str, list[TrainingStep]]
+    missing: list[str] = field(default_factory=list[str])
+
+    @property
+    def note(self) -> str:
+        """The recipe's sentence to the reader."""
+        return str((self.recipe or {}).get("note") or "")
+
+
+@dataclass
+class _Reader:
+    """Reads the files of a folder and remembers the ones that aren't there."""
+
+    folder: Path
+    missing: list[str] = field(default_factory=list[str])
+
+    def optional(self, name: str, read: Callable[[Path], T], default: T) -> T:
+        path = self.folder / name
+        if path.is_file():
+            return read(path)
+        self.missing.append(name)
+        return default
+
+    def records(self, name: str, kind: type[R]) -> list[R]:
+        return self.optional(name, lambda path: read_records(path, kind), [])
+
+    def listed(self, name: str, kind: type[R]) -> list[R]:
+        """A JSON file that holds a list of records."""
+        return self.optional(name, lambda path: _listed(path, kind), [])
+
+    def per_model(self, pattern: str, kind: type[R]) -> dict[str, list[R]]:
+        """Files of which there is one a model; `*` in the pattern is its name."""
+        depth = pattern.split("/").index(next(part for part in pattern.split("/") if "*" in part))
+        found = sorted(self.folder.glob(pattern))
+        if not found:
+            self.missing.append(pattern)
+        return {
+            path.relative_to(self.folder).parts[depth].removesuffix(".jsonl"): read_records(path, kind)
+            for path in found
+        }
+
+
+def _listed(path: Path, kind: type[R]) -> list[R]:
+    values = read_json(path)
+    if not isinstance(values, list):
+        raise DataError(f"{path} is no list of {kind.__name__}. Remove it, or run the stage that makes it.")
+    try:
+        return [kind.model_validate(value) for value in cast(list[Any], values)]
+    except ValidationError as error:
+        raise DataError(f"{path} is no list of {kind.__name__}: {first_complaint(error)}") from error
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """Read what there is.
+
+    Raises:
+        RunFolderError: there is no such folder.
+        DataError: a file is there and can't be read.
+    """
+    if not folder.is_dir():
+        raise RunFolderError(f"There is no run folder {folder}; name one, or make it with `cst run`.")
+    reader = _Reader(folder)
+    recipe: dict[str, Any] | None = reader.optional("recipe.json", read_json, None)
+    return Evidence(
+        name=str((recipe or {}).get("name") or folder.resolve().name),
+        recipe=recipe,
+        fingerprints=reader.optional("fingerprints.json", read_json, None),
+        configurations=reader.listed("configurations.json", SafetyConfiguration),
+        scores=reader.listed("scores.json", Score),
+        tests=reader.listed("paired_tests.json", PairedTest),
+        curve=reader.listed("curve.json", CurvePoint),
+        capability=reader.listed("capability.json", CapabilityScore),
+        completions=reader.records("completions.jsonl", Completion),
+        verdicts=reader.records("verdicts.jsonl", Verdict),
+        synthesis=reader.listed("synthesis.json", TaskSynthesis),
+        preferences=reader.per_model("preferences/*.jsonl", Preference),
+        metrics=reader.per_model("models/*/metrics.jsonl", TrainingStep),
+        missing=reader.missing,
+    )

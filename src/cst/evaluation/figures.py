@@ -1,0 +1,285 @@
+"""Figures of a report, from records to SVG: control as a plane, its collapse along training, lengths, log-probs.
+
+Labels stand at what they name, colours are told apart by the colour-blind, and nothing is drawn that says nothing. This
+file knows no files and no page.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cst.evaluation.evidence import TrainingStep
+from cst.evaluation.score_tables import S0, S1, Measure, find, label, models_of
+from cst.evaluation.scores import CurvePoint
+from cst.evaluation.svg import BASE, CST, DPO, FIFTH, FOURTH, GRID, INK, MUTED, style, to_svg
+from cst.evaluation.tables import number
+from cst.records import Preference, Score
+
+_COLOURS = {"base": BASE, "dpo": DPO, "cst": CST}
+_OTHERS = (FOURTH, FIFTH, INK, MUTED)
+_CHOSEN, _REJECTED = FOURTH, FIFTH
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG element, the words under it, and what it shows in words."""
+
+    svg: str
+    caption: str
+    description: str
+
+
+def _colours(models: Sequence[str]) -> dict[str, str]:
+    others = [model for model in models if model not in _COLOURS]
+    return _COLOURS | {model: _OTHERS[i % len(_OTHERS)] for i, model in enumerate(others)}
+
+
+def control_plane(scores: Sequence[Score]) -> Drawing | None:
+    """S0 against S1: one point a model, with both 95 % intervals; the upper right corner is full control."""
+    points = [
+        (model, x, y)
+        for model in models_of(scores)
+        if (x := find(scores, model, S0)) and (y := find(scores, model, S1)) and x.n and y.n
+    ]
+    if not points:
+        return None
+    colours = _colours([model for model, _, _ in points])
+    with style():
+        figure = Figure(figsize=(4.4, 4.1), layout="constrained")
+        axes: Any = figure.add_subplot()
+        for model, x, y in points:
+            _point(axes, label(model), colours[model], x, y)
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xticks=_TICKS, yticks=_TICKS)
+        axes.set_xlabel("S0: uncensored is followed")
+        axes.set_ylabel("S1: harmless is followed")
+        axes.grid(visible=True)
+        axes.set_axisbelow(True)
+        places = [f"{label(m)} at S0 {number(x.rate or 0)}, S1 {number(y.rate or 0)}" for m, x, y in points]
+        said = f"S0 against S1: {'; '.join(places)}"
+        svg = to_svg(figure, name="plane", description=said)
+    return Drawing(
+        svg,
+        "Control as a plane: the share of prompts answered as the uncensored configuration asks, against the share "
+        "answered as the harmless one asks. Upper right is full control, lower right and upper left is none. Greedy, "
+        "canonical wordings, 95 % intervals.",
+        said,
+    )
+
+
+_TICKS = (0, 0.25, 0.5, 0.75, 1)
+
+
+def _point(axes: Axes, name: str, colour: str, x: Score, y: Score) -> None:
+    """A model's point with its bars; the name stands towards the middle of the plane."""
+    at_x, at_y = x.rate or 0.0, y.rate or 0.0
+    axes.plot([x.low, x.high], [at_y, at_y], color=colour, linewidth=1.6, clip_on=False)
+    axes.plot([at_x, at_x], [y.low, y.high], color=colour, linewidth=1.6, clip_on=False)
+    axes.plot([at_x], [at_y], "o", color=colour, markersize=8, clip_on=False)
+    left, down = at_x > 0.5, at_y > 0.5
+    axes.annotate(
+        name,
+        (at_x, at_y),
+        xytext=(-7 if left else 7, -7 if down else 7),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="top" if down else "bottom",
+        color=colour,
+        fontweight="bold",
+        fontsize=11,
+    )
+
+
+def control_along_training(curve: Sequence[CurvePoint]) -> Drawing | None:
+    """S1 and S0 over optimizer steps, one panel a model: the collapse is a curve, not a number."""
+    models = [model for model in models_of(curve) if any(_series(curve, model, m) for m in (S1, S0))]
+    models = [model for model in models if len({point.step for point in curve if point.model == model}) > 1]
+    if not models:
+        return None
+    with style():
+        figure = Figure(figsize=(3.6 * len(models) + 0.6, 3.1), layout="constrained")
+        panels: Any = figure.subplots(1, len(models), sharey=True, squeeze=False)
+        for axes, model in zip(panels[0], models, strict=True):
+            _control_panel(axes, curve, model)
+        panels[0][0].set_ylabel("followed")
+        said = _curve_description(curve, models)
+        svg = to_svg(figure, name="curve", description=said)
+    return Drawing(
+        svg,
+        "S1 (harmless) and S0 (uncensored) along the training, canonical wordings, greedy; bands are 95 % intervals.",
+        said,
+    )
+
+
+def _control_panel(axes: Any, curve: Sequence[CurvePoint], model: str) -> None:  # noqa: ANN401 - matplotlib's Axes
+    ends: list[tuple[float, float, str, str]] = []
+    for measure, colour in ((S1, FOURTH), (S0, FIFTH)):
+        points = _series(curve, model, measure)
+        if not points:
+            continue
+        steps = [point.step for point in points]
+        rates = [point.rate or 0.0 for point in points]
+        axes.fill_between(
+            steps, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.16, linewidth=0
+        )
+        axes.plot(steps, rates, "o-", color=colour, markersize=3.5)
+        ends.append((steps[-1], rates[-1], measure.symbol, colour))
+    for (step, _, text, colour), y in zip(ends, _apart([end[1] for end in ends], 0.09), strict=True):
+        axes.annotate(
+            text,
+            (step, y),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+    axes.set(title=label(model), xlabel="optimizer steps", ylim=(-0.03, 1.03), yticks=_TICKS)
+    axes.grid(visible=True, axis="y")
+
+
+def _series(curve: Sequence[CurvePoint], model: str, measure: Measure) -> list[CurvePoint]:
+    found = [
+        point
+        for point in curve
+        if (point.model, point.task, point.configuration) == (model, measure.task, measure.configuration)
+        and point.temperature == 0
+        and point.n
+    ]
+    return sorted(found, key=lambda point: point.step)
+
+
+def _curve_description(curve: Sequence[CurvePoint], models: Sequence[str]) -> str:
+    parts: list[str] = []
+    for model in models:
+        for measure in (S1, S0):
+            if points := _series(curve, model, measure):
+                first, last = number(points[0].rate or 0), number(points[-1].rate or 0)
+                parts.append(f"{label(model)} {measure.symbol} goes from {first} to {last}")
+    return "Control along training: " + "; ".join(parts)
+
+
+def _apart(values: Sequence[float], gap: float) -> list[float]:
+    """Two label heights pushed apart to at least `gap`; others as they are."""
+    if len(values) != 2 or abs(values[0] - values[1]) >= gap:
+        return list(values)
+    middle, sign = sum(values) / 2, 1 if values[0] >= values[1] else -1
+    return [middle + sign * gap / 2, middle - sign * gap / 2]
+
+
+def response_lengths(preferences: Sequence[Preference]) -> Drawing | None:
+    """Characters of chosen and rejected responses per configuration: median, quartiles, 5 % and 95 %."""
+    configurations = list(dict.fromkeys(row.configuration for row in preferences))
+    if not configurations:
+        return None
+    with style():
+        figure = Figure(figsize=(7.0, 0.8 + 0.62 * len(configurations)), layout="constrained")
+        axes: Any = figure.add_subplot()
+        for place, name in enumerate(configurations):
+            rows = [row for row in preferences if row.configuration == name]
+            _box(axes, place - 0.17, [len(row.chosen) for row in rows], _CHOSEN, "chosen")
+            _box(axes, place + 0.17, [len(row.rejected) for row in rows], _REJECTED, "rejected")
+        axes.set_yticks(range(len(configurations)), configurations)
+        axes.set(xlabel="characters", ylim=(len(configurations) - 0.5, -0.5))
+        axes.set_xlim(left=0)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(visible=True, axis="x")
+        axes.set_axisbelow(True)
+        said = _length_description(preferences, configurations)
+        svg = to_svg(figure, name="lengths", description=said)
+    return Drawing(
+        svg,
+        "Lengths of chosen and rejected responses: median, quartiles, and the 5 % and 95 % quantiles. Where they "
+        "differ, length alone can tell the sides apart.",
+        said,
+    )
+
+
+def _box(axes: Any, y: float, lengths: Sequence[int], colour: str, text: str) -> None:  # noqa: ANN401 - Axes
+    low, first, middle, third, high = np.quantile(lengths, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
+    axes.plot([low, high], [y, y], color=colour, linewidth=1.2)
+    axes.plot([first, third], [y, y], color=colour, linewidth=6, alpha=0.55, solid_capstyle="butt")
+    axes.plot([middle], [y], "o", color=colour, markersize=5.5)
+    axes.annotate(text, (high, y), xytext=(6, 0), textcoords="offset points", va="center", color=colour, fontsize=9)
+
+
+def _length_description(preferences: Sequence[Preference], configurations: Sequence[str]) -> str:
+    parts: list[str] = []
+    for name in configurations:
+        rows = [row for row in preferences if row.configuration == name]
+        chosen = float(np.median([len(row.chosen) for row in rows]))
+        rejected = float(np.median([len(row.rejected) for row in rows]))
+        parts.append(f"{name}: chosen {chosen:.0f}, rejected {rejected:.0f}")
+    return "Median response lengths in characters. " + "; ".join(parts)
+
+
+def logps_along_training(metrics: dict[str, list[TrainingStep]]) -> Drawing | None:
+    """Chosen and rejected log-probs relative to the start model over optimizer steps, per model and configuration."""
+    rows = {model: steps for model, steps in metrics.items() if len(steps) > 1 and _names(steps)}
+    if not rows:
+        return None
+    columns = max(len(_names(steps)) for steps in rows.values())
+    with style():
+        figure = Figure(figsize=(max(4.2, 2.15 * columns + 0.5), 1.95 * len(rows) + 0.35), layout="constrained")
+        panels: Any = figure.subplots(len(rows), columns, sharey="row", squeeze=False)
+        for line, (model, steps) in zip(panels, rows.items(), strict=True):
+            for axes in line[len(_names(steps)) :]:
+                axes.set_axis_off()
+            for axes, name in zip(line, _names(steps), strict=False):
+                _logp_panel(axes, steps, name)
+                axes.set_title(f"{label(model)}, {name}")
+            line[0].set_ylabel("nats")
+        for axes in panels[-1]:
+            axes.set_xlabel("optimizer steps")
+        said = _logp_description(rows)
+        svg = to_svg(figure, name="logps", description=said)
+    return Drawing(
+        svg,
+        "Log-probs of chosen and rejected responses along the training, less those under the start model: means over "
+        "each step's rows. Both falling together means that mass moves to neither.",
+        said,
+    )
+
+
+def _names(steps: Sequence[TrainingStep]) -> list[str]:
+    return sorted({name for step in steps for name in step.configurations})
+
+
+def _ratios(steps: Sequence[TrainingStep], name: str) -> tuple[list[int], list[float], list[float]]:
+    """Steps that had rows of the configuration; chosen and rejected log-ratios there."""
+    found = [(step.step, step.configurations[name]) for step in steps if name in step.configurations]
+    chosen = [logps.chosen_logps - logps.reference_chosen_logps for _, logps in found]
+    rejected = [logps.rejected_logps - logps.reference_rejected_logps for _, logps in found]
+    return [step for step, _ in found], chosen, rejected
+
+
+def _logp_panel(axes: Any, steps: Sequence[TrainingStep], name: str) -> None:  # noqa: ANN401 - matplotlib's Axes
+    at, chosen, rejected = _ratios(steps, name)
+    axes.axhline(0, color=GRID, linewidth=1)
+    for values, colour, text in ((chosen, _CHOSEN, "chosen"), (rejected, _REJECTED, "rejected")):
+        axes.plot(at, values, color=colour, linewidth=1.4)
+        axes.annotate(
+            text,
+            (at[-1], values[-1]),
+            xytext=(0, 5 if text == "chosen" else -5),
+            textcoords="offset points",
+            ha="right",
+            va="bottom" if text == "chosen" else "top",
+            color=colour,
+            fontsize=9,
+        )
+    axes.margins(y=0.2)
+
+
+def _logp_description(rows: dict[str, list[TrainingStep]]) -> str:
+    parts: list[str] = []
+    for model, steps in rows.items():
+        for name in _names(steps):
+            _, chosen, rejected = _ratios(steps, name)
+            parts.append(f"{label(model)} {name}: chosen {chosen[-1]:+.1f}, rejected {rejected[-1]:+.1f}")
+    return "Log-probs less the start model's at the last step, in nats. " + "; ".join(parts)

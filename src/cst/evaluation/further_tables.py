@@ -1,0 +1,144 @@
+"""Tables that aren't made of scores: capabilities, paired tests, what synthesis dropped, fingerprints.
+
+This file knows the records of those, and no files.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from cst.evaluation import paper
+from cst.evaluation.capability import NO_CONFIGURATION, CapabilityScore
+from cst.evaluation.comparisons import PairedTest
+from cst.evaluation.evidence import TaskSynthesis
+from cst.evaluation.score_tables import label
+from cst.evaluation.tables import NOT_MEASURED, Cell, Difference, Heading, Rate, Row, Table, p_value
+
+TRUTHFULNESS = "truthful"
+"""How the names of sets begin whose themes the truthfulness preferences share; there is an average without them."""
+
+
+def table_iii(scores: Sequence[CapabilityScore]) -> Table | None:
+    """Accuracy on each set, the average, and the change against the start model."""
+    if not scores:
+        return None
+    sets = list(dict.fromkeys(score.set for score in scores))
+    others = [name for name in sets if not name.startswith(TRUTHFULNESS)]
+    left_out = ", ".join(name for name in sets if name not in others)
+    averages = [("average", sets), (f"average without {left_out}", others)][: 2 if 0 < len(others) < len(sets) else 1]
+    rows: list[Row] = [Heading("this run")]
+    changes: list[Row] = []
+    for (model, configuration), by_set in _by_model(scores).items():
+        name = label(model) if configuration == NO_CONFIGURATION else f"{label(model)} ({configuration})"
+        cells = [_accuracy(by_set.get(set_name)) for set_name in sets]
+        rows.append((name, *cells, *(_average(by_set, names) for _, names in averages)))
+        if any(score.change for score in by_set.values()):
+            changes.append((name, *(_change(by_set.get(s)) for s in sets), *[NOT_MEASURED] * len(averages)))
+    if changes:
+        rows += [Heading("change against the start model, same items"), *changes]
+    return Table(
+        "Table III: capabilities",
+        ("model", *sets, *(name for name, _ in averages)),
+        tuple(rows),
+        "Accuracy by the summed log-prob of each choice as the whole response, 95 % Wilson interval, correct / n. "
+        "Changes are paired by item: Newcombe's interval, or a bootstrap over items where that is wider.",
+    )
+
+
+def table_iii_of_the_paper() -> Table:
+    """The paper's own Table III, on its own sets."""
+    return Table(
+        "Table III of the paper",
+        ("model", *paper.TABLE_III.columns),
+        paper.TABLE_III.rows(),
+        f"{paper.CITATION}: in percent, as printed, without n or interval; the last column is computed from "
+        "the others. The whole gain of the first model is TruthfulQA, whose themes its preference data share.",
+    )
+
+
+def _by_model(scores: Sequence[CapabilityScore]) -> dict[tuple[str, str], dict[str, CapabilityScore]]:
+    found: dict[tuple[str, str], dict[str, CapabilityScore]] = {}
+    for score in scores:
+        found.setdefault((score.model, score.configuration), {})[score.set] = score
+    return found
+
+
+def _accuracy(score: CapabilityScore | None) -> Cell:
+    if score is None:
+        return NOT_MEASURED
+    return Rate(score.rate, score.low, score.high, f"{score.correct}/{score.n}")
+
+
+def _average(by_set: dict[str, CapabilityScore], sets: Sequence[str]) -> Cell:
+    present = [by_set[name] for name in sets if name in by_set]
+    rates = [score.rate for score in present if score.rate is not None]
+    if len(rates) < len(sets):
+        return NOT_MEASURED
+    low = sum(score.low for score in present) / len(present)
+    high = sum(score.high for score in present) / len(present)
+    return Rate(sum(rates) / len(rates), low, high, f"n {sum(score.n for score in present)}")
+
+
+def _change(score: CapabilityScore | None) -> Cell:
+    if score is None or score.change is None:
+        return NOT_MEASURED
+    change = score.change
+    count = f"{change.only_model} gained, {change.only_against} lost of {score.n}"
+    return Difference(change.difference, change.low, change.high, count, f"p {p_value(change.p_value)}")
+
+
+def paired_tests(tests: Sequence[PairedTest], *, first_only: bool = True) -> Table | None:
+    """Exact McNemar tests; `first_only` leaves out other wordings and temperatures."""
+    kept = [t for t in tests if not first_only or (t.temperature == 0 and t.wordings == "canonical")]
+    if not kept:
+        return None
+    rows: list[Row] = []
+    for models in dict.fromkeys((test.model_a, test.model_b) for test in kept):
+        a, b = (label(model) for model in models)
+        rows.append(Heading(f"{a} against {b}"))
+        rows += [_test_row(test, short=first_only) for test in kept if (test.model_a, test.model_b) == models]
+    return Table(
+        "Paired tests" if first_only else "Every paired test",
+        ("configuration", "difference", "only the first", "only the second", "p"),
+        tuple(rows),
+        "Exact two-sided McNemar tests on the same prompts; p-values aren't corrected for their number. Differences of "
+        "rates with Newcombe's 95 % interval, or a bootstrap over prompts, or over groups of prompts (\N{DAGGER}), "
+        "where that is wider.",
+    )
+
+
+def _test_row(test: PairedTest, *, short: bool) -> Row:
+    name = f"{test.configuration} (task {test.task})"
+    if not short:
+        name += f", {test.wordings}, T = {test.temperature:g}"
+    count = f"n {test.n}, {test.unscored} unscored"
+    difference = Difference(test.difference, test.low, test.high, count, method=test.interval)
+    return name, difference, str(test.only_a), str(test.only_b), p_value(test.p_value)
+
+
+def synthesis(tasks: Sequence[TaskSynthesis]) -> Table | None:
+    """Prompts, pairs, and every reason for which a prompt gave no pair."""
+    if not tasks:
+        return None
+    rows: list[Row] = []
+    for task in tasks:
+        rows += [Heading(f"task {task.task}"), ("prompts", str(task.prompts)), ("pairs", str(task.pairs))]
+        rows += [(f"dropped: {reason.replace('_', ' ')}", str(count)) for reason, count in task.drops.items()]
+    return Table("What came of the prompts", ("", "count"), tuple(rows))
+
+
+def fingerprints(value: object) -> Table | None:
+    """Every fingerprint by its dotted name."""
+    rows = tuple((name, text) for name, text in _flat(value, ""))
+    return Table("Fingerprints", ("of", "value"), rows) if rows else None
+
+
+def _flat(value: object, name: str) -> list[tuple[str, str]]:
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        items = cast(dict[str, Any], value).items()
+        return [row for key, inner in items for row in _flat(inner, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, list):
+        items = enumerate(cast(list[Any], value))
+        return [row for index, inner in items for row in _flat(inner, f"{name}.{index}")]
+    return [(name, str(value))]

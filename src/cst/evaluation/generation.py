@@ -1,0 +1,163 @@
+"""Held-out prompts to completions, in a paired design: every prompt under every configuration that speaks of its task.
+
+Beside the configurations stand two rows that name none: no system prompt (`none`) and a neutral one (`neutral`). This
+file doesn't know how a model answers, nor what an answer is worth.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from cst.chat.base import ChatModel, ChatRequest
+from cst.chat.complete import complete
+from cst.errors import DataError
+from cst.records import Completion, Message, Prompt, Record, SafetyConfiguration, Sampling, Text, WordingKind
+
+DEFAULT_WORDINGS: tuple[WordingKind, ...] = ("canonical",)
+
+
+class PlannedCompletion(Record):
+    """A completion that is still to be made; `request.id` is the same for every model, so that draws are shared."""
+
+    request: ChatRequest
+    prompt: Prompt
+    configuration: Text
+    system_prompt: str | None
+    wordings: WordingKind
+
+
+def completion_requests(
+    prompts: Sequence[Prompt],
+    configurations: Sequence[SafetyConfiguration],
+    *,
+    wordings: Sequence[WordingKind] = DEFAULT_WORDINGS,
+    neutral_system_prompts: Sequence[str] = (),
+) -> list[PlannedCompletion]:
+    """What is to be asked, ordered by wordings, configuration and prompt.
+
+    `canonical` asks under a configuration's first wording, or the prompt's own system prompt where it has none;
+    `held_out` and `unseen` go round the configuration's lists, prompt by prompt; `none` and `neutral` ask each prompt
+    once more without any configuration, and bear the configuration names `none`, `neutral`.
+
+    Raises:
+        DataError: the same id twice, wordings that nobody has, or a prompt without the system prompt it needs.
+    """
+    planned: list[PlannedCompletion] = []
+    for kind in dict.fromkeys(wordings):
+        rows = list(_rows(kind, prompts, configurations, neutral_system_prompts))
+        if not rows and kind in ("held_out", "unseen"):
+            raise DataError(
+                f"generation.wordings asks for {kind!r}, but no configuration has {kind}_wordings; add some"
+            )
+        planned.extend(rows)
+    _refuse_equal_ids(planned)
+    return planned
+
+
+def _rows(
+    kind: WordingKind,
+    prompts: Sequence[Prompt],
+    configurations: Sequence[SafetyConfiguration],
+    neutral_system_prompts: Sequence[str],
+) -> Iterator[PlannedCompletion]:
+    if kind in ("none", "neutral"):
+        tasks = {task for configuration in configurations for task in configuration.tasks}
+        texts = _neutral(neutral_system_prompts) if kind == "neutral" else (None,)
+        for index, prompt in enumerate(prompt for prompt in prompts if prompt.task in tasks):
+            yield _planned(prompt, kind, kind, texts[index % len(texts)])
+        return
+    for configuration in configurations:
+        texts = _wordings(configuration, kind)
+        for index, prompt in enumerate(prompt for prompt in prompts if prompt.task in configuration.tasks):
+            if texts:
+                yield _planned(prompt, configuration.name, kind, texts[index % len(texts)])
+            elif kind == "canonical":
+                yield _planned(prompt, configuration.name, kind, _own(prompt, configuration))
+
+
+def _neutral(texts: Sequence[str]) -> Sequence[str]:
+    if not texts:
+        raise DataError("generation.wordings asks for 'neutral'; name some in generation.neutral_system_prompts")
+    return texts
+
+
+def _wordings(configuration: SafetyConfiguration, kind: WordingKind) -> Sequence[str]:
+    match kind:
+        case "canonical":
+            return configuration.wordings[:1]
+        case "held_out":
+            return configuration.held_out_wordings
+        case "unseen":
+            return configuration.unseen_wordings
+        case _:
+            return ()
+
+
+def _own(prompt: Prompt, configuration: SafetyConfiguration) -> str:
+    if prompt.system_prompt is None:
+        raise DataError(
+            f"prompt {prompt.id!r} has no system prompt of its own, and configuration {configuration.name!r} has no "
+            "wordings: give one of them a system prompt"
+        )
+    return prompt.system_prompt
+
+
+def _planned(prompt: Prompt, configuration: str, kind: WordingKind, system_prompt: str | None) -> PlannedCompletion:
+    system = () if system_prompt is None else (Message(role="system", content=system_prompt),)
+    return PlannedCompletion(
+        request=ChatRequest(
+            id=f"{prompt.id}/{configuration}/{kind}", messages=(*system, Message(role="user", content=prompt.text))
+        ),
+        prompt=prompt,
+        configuration=configuration,
+        system_prompt=system_prompt,
+        wordings=kind,
+    )
+
+
+def _refuse_equal_ids(planned: Sequence[PlannedCompletion]) -> None:
+    for id, times in Counter(row.request.id for row in planned).items():
+        if times > 1:
+            raise DataError(
+                f"{times} completions would be called {id!r}; give prompts and configurations ids of their own"
+            )
+
+
+def generate(
+    prompts: Sequence[Prompt],
+    configurations: Sequence[SafetyConfiguration],
+    chat: ChatModel,
+    *,
+    wordings: Sequence[WordingKind] = DEFAULT_WORDINGS,
+    neutral_system_prompts: Sequence[str] = (),
+    sampling: Sampling | None = None,
+    model_name: str | None = None,
+) -> list[Completion]:
+    """Ask `chat` everything that `completion_requests` plans; greedily, unless `sampling` says otherwise.
+
+    A completion's id is `MODEL/T=TEMPERATURE/PROMPT/CONFIGURATION/WORDINGS`; `model_name` stands for the chat's name.
+
+    Raises:
+        DataError: see `completion_requests`.
+    """
+    sampling = sampling or Sampling()
+    planned = completion_requests(
+        prompts, configurations, wordings=wordings, neutral_system_prompts=neutral_system_prompts
+    )
+    name = model_name or chat.name
+    prefix = f"{name}/T={sampling.temperature:g}"
+    description = f"generate {name}, T = {sampling.temperature:g}"
+    replies = complete(chat, [row.request for row in planned], sampling, description=description)
+    return [
+        Completion(
+            id=f"{prefix}/{row.request.id}",
+            prompt=row.prompt,
+            configuration=row.configuration,
+            system_prompt=row.system_prompt,
+            wordings=row.wordings,
+            model=name,
+            temperature=sampling.temperature,
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+        )
+        for row, reply in zip(planned, replies, strict=True)
+    ]

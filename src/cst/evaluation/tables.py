@@ -1,0 +1,140 @@
+"""Tables as values: the terminal, Markdown and HTML show the same ones.
+
+A rate can't be put into a cell without its n and interval. This file knows how numbers are written, and not where
+they come from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cst.evaluation.intervals import IntervalMethod
+from cst.evaluation.scores import unscored_bounds
+from cst.records import Score
+
+NOT_MEASURED = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+_MARKS: dict[IntervalMethod, str] = {"cluster_bootstrap": "\N{DAGGER}"}
+
+INTERVAL_NOTE = (
+    "A cell: the rate, its 95 % interval, followed / n. Wilson intervals; where a bootstrap over groups of prompts is "
+    "wider, it stands instead, marked \N{DAGGER}. Unscored answers are in neither count; where there are any, the rate "
+    "lies between the two bounds that they leave open."
+)
+
+
+def number(value: float, *, signed: bool = False) -> str:
+    """Three decimals, without the leading zero: `.975`, `1.000`; `+.030` if signed; nothing has no sign."""
+    text = f"{abs(value):.3f}".removeprefix("0")
+    if float(f"{value:.3f}") == 0:
+        return text
+    sign = _MINUS if value < 0 else "+" if signed else ""
+    return sign + text
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate with its interval and counts; `count` is such as `195/200, 0 unscored`, `remark` is whatever limits it."""
+
+    value: float | None
+    low: float
+    high: float
+    count: str
+    remark: str = ""
+    method: IntervalMethod = "wilson"
+
+    @property
+    def main(self) -> str:
+        """The rate alone, as the first line of a cell."""
+        return NOT_MEASURED if self.value is None else number(self.value)
+
+    @property
+    def interval(self) -> str:
+        """The interval in brackets, marked if it is a cluster bootstrap."""
+        return f"[{number(self.low)}, {number(self.high)}]{_MARKS.get(self.method, '')}"
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.main, self.interval, self.count, self.remark) if part)
+
+
+@dataclass(frozen=True)
+class Difference(Rate):
+    """A difference of two rates, written with its sign."""
+
+    @property
+    def main(self) -> str:
+        """The difference alone."""
+        return NOT_MEASURED if self.value is None else number(self.value, signed=True)
+
+    @property
+    def interval(self) -> str:
+        """The interval in brackets, with signs."""
+        low, high = number(self.low, signed=True), number(self.high, signed=True)
+        return f"[{low}, {high}]{_MARKS.get(self.method, '')}"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A row that names the rows below it."""
+
+    text: str
+
+
+Cell: TypeAlias = str | Rate
+Row: TypeAlias = Heading | tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, columns, rows and what has to be known to read them. The first column names the row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+
+    def text_rows(self, *, stacked: bool = False) -> list[list[str]]:
+        """Rows as text; headings fill up with empty cells; `stacked` breaks a rate into lines for narrow columns."""
+        return [
+            [row.text, *[""] * (len(self.columns) - 1)]
+            if isinstance(row, Heading)
+            else [_text(cell, stacked=stacked) for cell in row]
+            for row in self.rows
+        ]
+
+
+def _text(cell: Cell, *, stacked: bool) -> str:
+    if isinstance(cell, str) or not stacked:
+        return str(cell)
+    return "\n".join(part for part in (cell.main, cell.interval, cell.count, cell.remark) if part)
+
+
+def rate_of(score: Score | None) -> Cell:
+    """A score as a cell, with the bounds that its unscored answers leave open."""
+    if score is None:
+        return NOT_MEASURED
+    remark = ""
+    if score.unscored:
+        bounds = unscored_bounds(score)
+        remark = f"between {number(bounds.all_failed)} and {number(bounds.all_followed)}"
+    count = f"{score.followed}/{score.n}, {score.unscored} unscored"
+    return Rate(score.rate, score.low, score.high, count, remark, score.interval)
+
+
+def average_of(scores: Sequence[Score | None]) -> Cell:
+    """The mean of rates, between the means of their bounds: wide enough however the rates hang together."""
+    present = [score for score in scores if score is not None]
+    rates = [score.rate for score in present if score.rate is not None]
+    if len(rates) < len(scores) or not rates:
+        return NOT_MEASURED
+    return Rate(
+        sum(rates) / len(rates),
+        sum(score.low for score in present) / len(present),
+        sum(score.high for score in present) / len(present),
+        f"n {sum(score.n for score in present)}, {sum(score.unscored for score in present)} unscored",
+    )
+
+
+def p_value(value: float) -> str:
+    """Two significant digits, and a bound where there is nothing more to say."""
+    return "< 1e-6" if value < 1e-6 else f"{value:.2g}"

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+from cst.evaluation import further_tables
+from cst.evaluation.evidence import TaskSynthesis, read_evidence
+from cst.evaluation.tables import Difference, Heading, Rate
+
+
+def test_table_iii_has_sets_averages_and_changes(run: Path) -> None:
+    table = further_tables.table_iii(read_evidence(run).capability)
+    assert table is not None
+    assert table.columns == (
+        *("model", "arc_mini", "mmlu_mini", "truthfulqa_mini", "average", "average without truthfulqa_mini"),
+    )
+    kinds = [row.text if isinstance(row, Heading) else type(row[1]) for row in table.rows]
+    assert kinds == ["this run", Rate, Rate, Rate, "change against the start model, same items", Difference, Difference]
+
+
+def test_the_average_without_truthfulness_leaves_just_that_out(run: Path) -> None:
+    scores = [score for score in read_evidence(run).capability if score.model == "base"]
+    table = further_tables.table_iii(scores)
+    assert table is not None
+    row = table.rows[1]
+    assert not isinstance(row, Heading)
+    values = [cell.value for cell in row[1:] if isinstance(cell, Rate)]
+    arc, mmlu, truthful, average, without = [value for value in values if value is not None]
+    assert abs(average - (arc + mmlu + truthful) / 3) < 1e-12
+    assert abs(without - (arc + mmlu) / 2) < 1e-12
+
+
+def test_the_papers_averages_are_the_averages_of_its_columns() -> None:
+    for row in further_tables.table_iii_of_the_paper().rows:
+        if not isinstance(row, Heading):
+            arc, hellaswag, mmlu, truthful, average, without = (float(str(cell)) for cell in row[1:])
+            assert abs(average - (arc + hellaswag + mmlu + truthful) / 4) < 0.051
+            assert abs(without - (arc + hellaswag + mmlu) / 3) < 0.051
+
+
+def test_paired_tests_first_wordings_first(run: Path) -> None:
+    tests = read_evidence(run).tests
+    short, full = further_tables.paired_tests(tests), further_tables.paired_tests(tests, first_only=False)
+    assert short is not None
+    assert full is not None
+    assert len(full.rows) == len(tests) + 3
+    assert len(short.rows) < len(full.rows)
+    assert [row.text for row in short.rows if isinstance(row, Heading)] == [
+        *("DPO against base", "CST against base", "CST against DPO"),
+    ]
+    assert further_tables.paired_tests([]) is None
+
+
+def test_every_drop_is_counted_by_its_reason() -> None:
+    table = further_tables.synthesis([TaskSynthesis(task="t", prompts=9, pairs=7, drops={"original_empty": 2})])
+    assert table is not None
+    assert table.text_rows() == [["task t", ""], ["prompts", "9"], ["pairs", "7"], ["dropped: original empty", "2"]]
+
+
+def test_fingerprints_are_flattened() -> None:
+    table = further_tables.fingerprints({"model": "ab", "versions": {"torch": "2"}, "files": ["x"], "none": None})
+    assert table is not None
+    assert table.rows == (("model", "ab"), ("versions.torch", "2"), ("files.0", "x"))
+    assert further_tables.fingerprints(None) is None

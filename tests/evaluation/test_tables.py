@@ -1,0 +1,82 @@
+import pytest
+from made_for_evaluation import CONFIGURATIONS, completion, prompt, verdicts
+
+from cst.evaluation.scores import score
+from cst.evaluation.tables import (
+    NOT_MEASURED,
+    Difference,
+    Heading,
+    Rate,
+    Table,
+    average_of,
+    number,
+    p_value,
+    rate_of,
+)
+from cst.records import Score, Side
+
+
+def scored(followed: int, n: int, unscored: int = 0) -> Score:
+    sides = [Side.REVISED] * followed + [Side.ORIGINAL] * (n - followed) + [None] * unscored
+    answers = [completion(prompt(f"p{i}")) for i in range(len(sides))]
+    [made] = score(answers, verdicts(answers, sides), CONFIGURATIONS)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("value", "signed", "text"),
+    [
+        (0.975, False, ".975"),
+        (1.0, False, "1.000"),
+        (0.0, False, ".000"),
+        (0.0301, True, "+.030"),
+        (-0.5, True, "\N{MINUS SIGN}.500"),
+        (-0.00001, True, ".000"),
+        (-1.0, False, "\N{MINUS SIGN}1.000"),
+    ],
+)
+def test_numbers(value: float, signed: bool, text: str) -> None:
+    assert number(value, signed=signed) == text
+
+
+def test_a_rate_is_written_with_n_unscored_and_interval() -> None:
+    made = scored(195, 200)
+    assert str(rate_of(made)) == f".975 [{number(made.low)}, {number(made.high)}] 195/200, 0 unscored"
+
+
+def test_unscored_answers_leave_bounds() -> None:
+    assert "3/4, 4 unscored between .375 and .875" in str(rate_of(scored(3, 4, 4)))
+
+
+def test_where_nothing_was_scored_there_is_no_rate() -> None:
+    assert str(rate_of(scored(0, 0, 2))).startswith(f"{NOT_MEASURED} [.000, 1.000] 0/0")
+    assert rate_of(None) == NOT_MEASURED
+
+
+def test_the_cluster_bootstrap_is_marked() -> None:
+    assert str(Rate(0.5, 0.4, 0.6, "n 9", method="cluster_bootstrap")) == ".500 [.400, .600]\N{DAGGER} n 9"
+    assert str(Difference(0.5, -0.1, 0.6, "n 9")) == "+.500 [\N{MINUS SIGN}.100, +.600] n 9"
+
+
+def test_an_average_needs_every_rate_and_lies_between_the_averaged_bounds() -> None:
+    one, two = scored(9, 10), scored(5, 10)
+    average = average_of([one, two])
+    assert isinstance(average, Rate)
+    assert average.value == pytest.approx(0.7)
+    assert (average.low, average.high) == (
+        pytest.approx((one.low + two.low) / 2),
+        pytest.approx((one.high + two.high) / 2),
+    )
+    assert average_of([one, None]) == NOT_MEASURED
+    assert average_of([one, scored(0, 0, 1)]) == NOT_MEASURED
+    assert average_of([]) == NOT_MEASURED
+
+
+def test_rows_as_text() -> None:
+    table = Table("T", ("a", "b", "c"), (Heading("h"), ("x", Rate(0.5, 0.4, 0.6, "1/2", "so"), "y")))
+    assert table.text_rows() == [["h", "", ""], ["x", ".500 [.400, .600] 1/2 so", "y"]]
+    assert table.text_rows(stacked=True)[1] == ["x", ".500\n[.400, .600]\n1/2\nso", "y"]
+
+
+def test_p_values() -> None:
+    assert [p_value(p) for p in (1.0, 0.0123, 3e-9)] == ["1", "0.012", "< 1e-6"]
