@@ -1,0 +1,131 @@
+"""A `ChatModel` on a model in this process: it batches, decodes and parses.
+
+An answer is a function of its batch alone: no global random numbers, no generation settings of the model's own. How
+messages become tokens is the renderer's business, how tokens are chosen is `decoding`'s.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast, final
+
+import torch
+import transformers
+from torch import Tensor
+
+from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.errors import ModelError
+from cst.models.decoding import Answer, Choose, decode, greedy, sampler, uniform_stream
+from cst.models.loading import LoadedModel
+from cst.store import fingerprint
+
+
+@final
+class LocalChat:
+    """Answers conversations with a loaded model, `batch_size` at a time."""
+
+    def __init__(self, loaded: LoadedModel, *, name: str, batch_size: int = 64) -> None:
+        self._loaded = loaded
+        self._name = name
+        self._batch_size = batch_size
+        self._fingerprint = self._make_fingerprint()
+
+    @property
+    def name(self) -> str:
+        """A short name for reports."""
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        """Files, rendering, number type, batch size, and the versions of what computes."""
+        return self._fingerprint
+
+    def plan(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
+        """Batches of like length, the longest first: what doesn't fit into memory shows at once."""
+        order = sorted(range(len(requests)), key=lambda i: (-_characters(requests[i]), i))
+        return [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
+
+    def answer(self, batch: Sequence[ChatRequest], sampling: Sampling) -> list[ChatReply]:
+        """One reply a request, in order.
+
+        Raises:
+            RenderingError: the template can't express a conversation.
+            ModelError: a conversation leaves the model no room for a single token, or the model gives no numbers.
+        """
+        if not batch:
+            return []
+        renderer = self._loaded.renderer
+        opened = [renderer.prompt(request.messages) for request in batch]
+        prompts = [
+            renderer.prompt(request.messages, request.prefix) if request.prefix else prompt
+            for request, prompt in zip(batch, opened, strict=True)
+        ]
+        limits = [self._room(request, prompt, sampling) for request, prompt in zip(batch, prompts, strict=True)]
+        answers = decode(
+            self._loaded.model,
+            prompts,
+            limits=limits,
+            end_token_ids=renderer.end_token_ids,
+            choose=self._checked(batch, sampling),
+        )
+        prefixes = [prompt[len(start) :] for prompt, start in zip(prompts, opened, strict=True)]
+        return [self._reply(*parts) for parts in zip(prompts, prefixes, answers, strict=True)]
+
+    def _checked(self, batch: Sequence[ChatRequest], sampling: Sampling) -> Choose:
+        """The way to choose tokens, after a look at the logits: a broken model must not pass for a babbling one."""
+        choose = _chooser(batch, sampling)
+
+        def checked(logits: Tensor, rows: list[int], step: int) -> Tensor:
+            broken = logits.isnan().any(-1)
+            if bool(broken.any()):
+                row = rows[int(broken.nonzero()[0, 0])]
+                raise ModelError(
+                    f"{self._name} gave NaN instead of logits for request {batch[row].id!r} at token {step}. "
+                    "Check its weights, or load it with model.dtype=float32."
+                )
+            return choose(logits, rows, step)
+
+        return checked
+
+    def _make_fingerprint(self) -> str:
+        parameter = next(cast(Any, self._loaded.model).parameters())
+        return fingerprint(
+            "local/1",
+            self._loaded.fingerprint,
+            self._loaded.renderer.describe(),
+            type(self._loaded.model).__name__,
+            str(parameter.dtype),
+            str(parameter.device.type),
+            self._batch_size,
+            torch.__version__,
+            transformers.__version__,
+        )
+
+    def _reply(self, prompt: list[int], prefix: list[int], answer: Answer) -> ChatReply:
+        return ChatReply(
+            text=self._loaded.renderer.parse([*prefix, *answer.tokens]),
+            finish_reason="stop" if answer.ended else "length",
+            prompt_tokens=len(prompt),
+            completion_tokens=len(answer.tokens),
+        )
+
+    def _room(self, request: ChatRequest, prompt: list[int], sampling: Sampling) -> int:
+        """Tokens that may still come: what is asked for, or what the model's positions leave."""
+        positions = getattr(cast(Any, self._loaded.model).config.get_text_config(), "max_position_embeddings", None)
+        if positions is None:
+            return sampling.max_new_tokens
+        if len(prompt) >= positions:
+            raise ModelError(
+                f"The prompt of request {request.id!r} has {len(prompt)} tokens, {self._name} takes {positions} with "
+                "its answer. Shorten or drop the prompt, or choose a model with a longer context."
+            )
+        return min(sampling.max_new_tokens, positions - len(prompt))
+
+
+def _chooser(batch: Sequence[ChatRequest], sampling: Sampling) -> Choose:
+    if sampling.temperature == 0:
+        return greedy
+    streams = [uniform_stream(sampling.seed, request.id, sampling.max_new_tokens) for request in batch]
+    return sampler(torch.stack(streams), temperature=sampling.temperature, top_p=sampling.top_p)
+
+
+def _characters(request: ChatRequest) -> int:
+    return len(request.prefix) + sum(len(message.content) for message in request.messages)

@@ -1,0 +1,1 @@
+"""Weights, adapters, and messages as tokens."""

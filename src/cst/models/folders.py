@@ -1,0 +1,164 @@
+"""What lies in a model's folder: which files, whether they are safe to open, and what they hash to.
+
+Nothing is loaded here. A hub id is fetched into the hub's cache first, so that everything after is about one local
+folder; whatever is wrong with it is said in one message.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+
+from cst.errors import ModelError
+from cst.store import fingerprint, fingerprint_of_file
+
+CONFIG_FILE = "config.json"
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_STORED = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+
+
+def local_folder(path: str) -> Path:
+    """The local folder of a model; a hub id is fetched, safetensors and text files only.
+
+    Raises:
+        ModelError: there is no such folder, and the hub gives no such model.
+    """
+    local = Path(path).expanduser()
+    if path and local.is_dir():
+        return local
+    if local.exists() or not _HUB_ID.fullmatch(path) or path.startswith("."):
+        raise ModelError(f"No model folder at {path!r}. Give the path of a Hugging Face model folder, or a hub id.")
+    try:
+        return Path(
+            snapshot_download(
+                path,
+                allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"],
+                ignore_patterns=["*/*", "consolidated*"],
+            )
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ModelError(
+            f"{path!r} is no folder here, and the hub doesn't give it: {first_line(error)}. Mend the path, or "
+            "download the model first (`hf download`)."
+        ) from error
+
+
+def refuse_code(folder: Path) -> None:
+    """No file of the folder may ask for code of its own: running it would be running a stranger's program.
+
+    Raises:
+        ModelError: one does, or can't be read.
+    """
+    for name in (CONFIG_FILE, "tokenizer_config.json"):
+        asked = _json(folder / name).get("auto_map") if (folder / name).is_file() else None
+        if asked:
+            raise ModelError(
+                f"{folder / name} asks for code of its own (auto_map={json.dumps(asked)[:120]}); cst never runs a "
+                "model's code (trust_remote_code). Where transformers knows the architecture by itself, use a copy "
+                "of the folder without auto_map; otherwise choose another model."
+            )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model, in order.
+
+    Raises:
+        ModelError: there are none, or the folder holds no model.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        adapter = " (it is an adapter: name its model, and this as the adapter)" if _is_adapter(folder) else ""
+        raise ModelError(f"{folder} holds no model: config.json is missing{adapter}. Name a Hugging Face model folder.")
+    found = sorted(path for path in folder.glob("*.safetensors") if path.name != ADAPTER_FILES[1])
+    if found:
+        return found
+    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(pattern))
+    if pickles:
+        raise ModelError(
+            f"{folder} has its weights in pickle files only ({', '.join(pickles[:3])}), which can run code when "
+            "opened; cst reads safetensors. Convert them where you trust them: "
+            "model.save_pretrained(folder) in transformers writes safetensors."
+        )
+    raise ModelError(f"{folder} has no weights: there is no *.safetensors file. Restore or re-download the model.")
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / ADAPTER_FILES[0]).is_file()
+
+
+def stored_dtype(weights: Path) -> torch.dtype:
+    """The type of the first floating tensor of a file.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        with safe_open(weights, framework="pt") as file:
+            names = [str(file.get_slice(key).get_dtype()) for key in file.keys()]  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise damaged(weights, error) from error
+    return next((_STORED[name] for name in names if name in _STORED), torch.float32)
+
+
+def damaged(place: Path, error: Exception) -> ModelError:
+    """What to say of a folder or file that can't be loaded."""
+    return ModelError(
+        f"{place} can't be loaded as a causal language model: {first_line(error)}. Check that the folder is complete "
+        "and that transformers knows the architecture."
+    )
+
+
+def folder_fingerprint(folder: Path, weights: list[Path], template: str | None, adapter: str | Path | None) -> str:
+    """SHA-256 over the bytes of weights, configuration, tokenizer and template, the template given, and the adapter."""
+    files = [*weights, *(folder / name for name in (CONFIG_FILE, *TOKENIZER_FILES))]
+    parts = [(path.name, fingerprint_of_file(path)) for path in files if path.is_file()]
+    tuned = [] if adapter is None else [Path(adapter) / name for name in ADAPTER_FILES]
+    return fingerprint(parts, template, [(path.name, fingerprint_of_file(path)) for path in tuned])
+
+
+def template_text(path: Path) -> str:
+    """A chat template from a file.
+
+    Raises:
+        ModelError: the file can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"The chat template {path} can't be read: {error}. Give a Jinja file in UTF-8.") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} can't be read as JSON: {error}. Restore or re-download the model.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds {type(value).__name__}, not an object. Restore or re-download the model.")
+    return cast(dict[str, Any], value)
+
+
+def first_line(error: Exception) -> str:
+    """What a library said, without its essay."""
+    text = str(error).strip()
+    return (text.splitlines()[0].rstrip(".") if text else type(error).__name__)[:300]

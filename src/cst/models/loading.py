@@ -1,0 +1,196 @@
+"""Models and tokenizers from a folder or the hub, as plain data: no pickle is opened and no model's own code is run.
+
+What may be opened is decided in `folders`; this file loads it. It knows no training.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from cst.errors import ModelError
+from cst.models.folders import (
+    TOKENIZER_FILES,
+    damaged,
+    first_line,
+    folder_fingerprint,
+    local_folder,
+    refuse_code,
+    stored_dtype,
+    template_text,
+    weight_files,
+)
+from cst.models.rendering import Renderer, SystemPolicy
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+"""`auto`: the checkpoint's own on an accelerator, float32 on a CPU, where halves are slow and inexact."""
+
+_ASKED = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready for inference, its tokenizer, its renderer, and what identifies it.
+
+    `path` is what was asked for; `fingerprint` is a SHA-256 over the bytes of weights, configuration, tokenizer,
+    template and adapter. `checkpoint_dtype` is what the weights are stored in, whatever they were loaded as.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    renderer: Renderer
+    fingerprint: str
+    path: str
+    checkpoint_dtype: torch.dtype
+
+
+def load_model(
+    path: str,
+    *,
+    dtype: Dtype = "auto",
+    device: str | None = None,
+    adapter: str | Path | None = None,
+    merge_adapter: bool = False,
+    system_policy: SystemPolicy = "native",
+    chat_template: str | Path | None = None,
+) -> LoadedModel:
+    """A causal language model by folder or hub id, in evaluation mode, with its adapter if it has one.
+
+    `device` is as in torch; by default the first accelerator, or the CPU. `chat_template` is a template file to use
+    instead of the tokenizer's own. `merge_adapter` adds the adapter to weights that are float32 in memory, which
+    changes low bits and saves a third of the time of decoding (the miniature, r = 16); halves, which would change by
+    more than that, are left alone.
+
+    Raises:
+        ModelError: there is no such model, or it needs code or pickles, or its files are missing, damaged or unknown.
+        RenderingError: the tokenizer has no chat template, or an unusable one.
+    """
+    folder = local_folder(path)
+    refuse_code(folder)
+    weights = weight_files(folder)
+    template = None if chat_template is None else template_text(Path(chat_template))
+    tokenizer = load_tokenizer(path)
+    renderer = Renderer.for_tokenizer(tokenizer, system_policy=system_policy, chat_template=template)
+    place = torch.device(device or _default_device())
+    stored = stored_dtype(weights[0])
+    model = _load_weights(folder, stored if dtype == "auto" and place.type != "cpu" else _ASKED[dtype])
+    _check_vocabulary(model, tokenizer, folder)
+    if adapter is not None:
+        model = _with_adapter(model, Path(adapter), merge=merge_adapter)
+    return LoadedModel(
+        model=_on(model, place).eval(),
+        tokenizer=tokenizer,
+        renderer=renderer,
+        fingerprint=folder_fingerprint(folder, weights, template, adapter),
+        path=path,
+        checkpoint_dtype=stored,
+    )
+
+
+def _with_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrainedModel:
+    from cst.models.adapters import load_adapter  # adapters import this file: they merge and reload
+
+    wrapped = load_adapter(model, folder)
+    return cast(PreTrainedModel, wrapped.merge_and_unload() if merge and model.dtype == torch.float32 else wrapped)
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder or hub id.
+
+    Raises:
+        ModelError: there is none, or it needs its own code, or its files are damaged.
+    """
+    folder = local_folder(path)
+    refuse_code(folder)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ModelError(
+            f"No tokenizer in {folder}: none of {', '.join(TOKENIZER_FILES[:4])}, ... is there. "
+            "Save it beside the weights with tokenizer.save_pretrained."
+        )
+    try:
+        with _quiet():
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    # The tokenizers library raises bare Exceptions for damaged files, so nothing narrower catches them all.
+    except Exception as error:
+        raise ModelError(
+            f"The tokenizer in {folder} can't be loaded: {first_line(error)}. Restore or re-download its files."
+        ) from error
+    return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def load_renderer(
+    path: str, *, system_policy: SystemPolicy = "native", chat_template: str | Path | None = None
+) -> Renderer:
+    """The renderer that `load_model` would give a model; weights aren't read. Raises what `load_model` raises."""
+    template = None if chat_template is None else template_text(Path(chat_template))
+    return Renderer.for_tokenizer(load_tokenizer(path), system_policy=system_policy, chat_template=template)
+
+
+def model_fingerprint(path: str, *, chat_template: str | Path | None = None) -> str:
+    """The fingerprint that `load_model` would give a model without adapter; weights are hashed and not loaded."""
+    folder = local_folder(path)
+    template = None if chat_template is None else template_text(Path(chat_template))
+    return folder_fingerprint(folder, weight_files(folder), template, None)
+
+
+def _load_weights(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    try:
+        with _quiet():
+            config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise damaged(folder, error) from error
+    model, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{folder} lacks {len(missing)} weights of its architecture ({', '.join(missing[:3])}, ...), which would "
+            "be random numbers. Restore or re-download the model."
+        )
+    return cast(PreTrainedModel, model)
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    rows = cast(int, cast(Any, model.get_input_embeddings()).weight.shape[0])
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"The tokenizer in {folder} has {len(tokenizer)} tokens, its model embeds {rows}: they don't belong "
+            "together. Use the tokenizer that the model was trained with, or resize the embeddings."
+        )
+
+
+def _default_device() -> str:
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return "cpu" if accelerator is None else accelerator.type
+
+
+def _on(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    return cast(PreTrainedModel, cast(Any, model).to(device))
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without transformers' progress bar and load report: what is wrong is raised, and the rest is noise."""
+    showed, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if showed:
+            transformers_logging.enable_progress_bar()

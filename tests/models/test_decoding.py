@@ -1,0 +1,122 @@
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config, MambaConfig, MistralConfig
+
+from cst.errors import ModelError
+from cst.models.decoding import decode, greedy, sampler, uniform_stream
+from models.tiny import tiny_model
+
+PROMPTS = [[5, 9, 14, 3], [7], [8, 8, 8, 8, 8, 8, 8], [100, 200], [33, 44, 55]]
+NO_END: frozenset[int] = frozenset()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model().eval()
+
+
+def all_of(model, prompts=PROMPTS, limits=None, ends=NO_END, choose=greedy):
+    return decode(model, prompts, limits=limits or [12] * len(prompts), end_token_ids=ends, choose=choose)
+
+
+def test_greedy_is_what_transformers_generates(model) -> None:
+    plain = GenerationConfig(max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=0)
+    for prompt, answer in zip(PROMPTS, all_of(model), strict=True):
+        expected = model.generate(torch.tensor([prompt]), generation_config=plain)[0, len(prompt) :]
+        assert list(answer.tokens) == expected.tolist()
+
+
+def test_greedy_is_the_argmax_without_a_cache(model) -> None:
+    tokens = list(PROMPTS[0])
+    with torch.no_grad():
+        for _ in range(12):
+            tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
+    assert tuple(tokens[len(PROMPTS[0]) :]) == all_of(model)[0].tokens
+
+
+def test_rows_that_end_leave_and_change_nothing(model) -> None:
+    whole = all_of(model)
+    limits = [1, 12, 5, 3, 12]
+    for answer, full, limit in zip(all_of(model, limits=limits), whole, limits, strict=True):
+        assert answer.tokens == full.tokens[:limit]
+        assert not answer.ended
+
+
+def test_an_answer_ends_at_its_first_end_token(model) -> None:
+    whole = all_of(model)
+    ends = frozenset({whole[0].tokens[3], whole[2].tokens[0]})
+    for answer, full in zip(all_of(model, ends=ends), whole, strict=True):
+        stops = [i for i, token in enumerate(full.tokens) if token in ends]
+        assert answer.tokens == (full.tokens[: stops[0] + 1] if stops else full.tokens)
+        assert answer.ended == bool(stops)
+
+
+def test_the_models_own_generation_settings_decide_nothing(model) -> None:
+    before = all_of(model)
+    kept = model.generation_config
+    model.generation_config = GenerationConfig(do_sample=True, temperature=5.0, repetition_penalty=9.0, max_length=3)
+    assert all_of(model) == before
+    model.generation_config = kept
+
+
+def test_a_stream_is_decided_by_seed_and_name() -> None:
+    stream = uniform_stream(3, "request 7", 100)
+    assert torch.equal(stream, uniform_stream(3, "request 7", 100))
+    assert torch.equal(stream[:10], uniform_stream(3, "request 7", 10))
+    assert not torch.equal(stream, uniform_stream(4, "request 7", 100))
+    assert not torch.equal(stream, uniform_stream(3, "request 8", 100))
+    assert all(0 <= quantile < 1 for quantile in stream.tolist())
+
+
+def test_draws_follow_the_probabilities() -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]]).expand(20_000, -1)
+    streams = uniform_stream(0, "many", 20_000)[:, None]
+    drawn = sampler(streams, temperature=0.7, top_p=1.0)(logits, list(range(20_000)), 0)
+    shares = torch.bincount(drawn, minlength=4) / 20_000
+    assert torch.allclose(shares, (logits[0] / 0.7).softmax(-1), atol=0.01)
+
+
+def test_the_nucleus_is_the_smallest_set_that_holds_the_mass() -> None:
+    logits = torch.tensor([0.5, 0.05, 0.3, 0.15]).log()[None].expand(2_000, -1)
+    streams = uniform_stream(0, "many", 2_000)[:, None]
+    for top_p, kept in ((0.45, {0}), (0.5, {0}), (0.51, {0, 2}), (0.94, {0, 2, 3}), (0.96, {0, 1, 2, 3})):
+        drawn = sampler(streams, temperature=1.0, top_p=top_p)(logits, list(range(2_000)), 0)
+        assert set(drawn.tolist()) == kept
+
+
+@pytest.mark.parametrize("quantile", [0.0, 0.5, 1 - 2**-53])
+def test_no_quantile_draws_the_impossible(quantile: float) -> None:
+    logits = torch.tensor([[-torch.inf, 0.0, 0.1, -torch.inf]])
+    drawn = sampler(torch.tensor([[quantile]], dtype=torch.float64), temperature=1.0, top_p=1.0)(logits, [0], 0)
+    assert int(drawn) in {1, 2}
+
+
+def test_a_sliding_window_slides_for_rows_that_stay() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = MistralConfig(
+            vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, sliding_window=4, initializer_range=0.3, bos_token_id=None, eos_token_id=None,
+        )  # fmt: skip
+        windowed = AutoModelForCausalLM.from_config(config).eval()
+    limits = [2, 12, 3, 12, 4]
+    alone = [all_of(windowed, [prompt], [limit])[0] for prompt, limit in zip(PROMPTS, limits, strict=True)]
+    assert all_of(windowed, limits=limits) == alone
+
+
+def test_padding_moves_no_position() -> None:
+    # GPT-2's positions are absolute: a left-padded row that counted its filler would answer otherwise
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(
+            vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3,
+            bos_token_id=None, eos_token_id=None,
+        )  # fmt: skip
+        absolute = AutoModelForCausalLM.from_config(config).eval()
+    assert all_of(absolute) == [all_of(absolute, [prompt])[0] for prompt in PROMPTS]
+
+
+def test_a_model_without_a_key_value_cache_is_refused() -> None:
+    recurrent = AutoModelForCausalLM.from_config(MambaConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1))
+    with pytest.raises(ModelError, match="MambaForCausalLM keeps no key-value cache"):
+        all_of(recurrent.eval())
