@@ -30,7 +30,7 @@ FILES = {
     "cst.store": "the hall's files",
     "cst.run_folder": "its lock and the clearing of a stage's folders",
     "cst.models.tensors": "weights",
-    "cst.models.loading": "weights and configurations",
+    "cst.models.folders": "looks at a model's files before they are loaded",
     "cst.training.loop": "appends a line to metrics.jsonl after each step",
     "cst.training.checkpoints": "clears checkpoints that are no longer needed",
     "cst.miniature.pretraining": "makes the model that ships",
@@ -41,8 +41,20 @@ FILE_CALLS = {
     *("open", "fdopen", "read_bytes", "write_bytes", "write_text", "mkdir", "makedirs", "touch", "unlink", "rmdir"),
     *("rmtree", "copyfile", "copytree", "move", "rename", "safe_open", "save_file", "load_file", "connect"),
 }
-NETWORK = {"socket", "http", "urllib", "requests", "httpx", "httpx2", "aiohttp", "openai", "uvicorn", "fastapi"}
-NETWORKED = ("cst.chat.endpoint", "cst.serving")
+NETWORK = {
+    "socket",
+    "http",
+    "urllib",
+    "requests",
+    "httpx",
+    "httpx2",
+    "aiohttp",
+    "openai",
+    "huggingface_hub",
+    "uvicorn",
+    "fastapi",
+}
+NETWORKED = ("cst.chat.endpoint", "cst.serving", "cst.models.folders")
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
 
@@ -248,7 +260,7 @@ def test_the_handful_does_touch_files(module):
 
 
 @pytest.mark.parametrize("module", [name for name in TREES if not name.startswith(NETWORKED)])
-def test_only_the_endpoint_and_serving_know_the_network(module):
+def test_only_the_endpoint_serving_and_the_hub_know_the_network(module):
     assert {name.split(".")[0] for name in imports(TREES[module], TREES)} & NETWORK == set()
 
 

@@ -128,7 +128,7 @@ def test_a_row_longer_than_the_model_is_refused_before_training(folder):
     long = {**ROW, "prompt": "word " * 3000}
     (folder / "rows.jsonl").write_text(json.dumps(long))
     message = refused("train", "try.yaml", cwd=folder)
-    assert "1 of" in message
+    assert "leaves no room for 2 of 2 responses" in message
     assert "drop_long" in message
 
 

@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 import typer
 
+from cst.recipe_file import parse_recipe
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")] if path.name != "LOG.md")
 SHELL = ("", "bash", "sh", "console", "shell")
@@ -33,6 +35,16 @@ def blocks(text: str) -> Iterator[tuple[str, str]]:
     """The fenced blocks of a page: language and content."""
     for match in re.finditer(r"^ *```([\w-]*)[^\n]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
         yield match.group(1), match.group(2)
+
+
+def blocks_of(language: str) -> list:
+    """All blocks of a language, with the page they stand on."""
+    return [
+        pytest.param(block, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, (named, block) in enumerate(blocks(page.read_text(encoding="utf-8")))
+        if named == language
+    ]
 
 
 def command_lines(text: str) -> Iterator[list[str]]:
@@ -139,15 +151,7 @@ def test_a_python_program_that_is_named_is_there(words):
         assert importlib.util.find_spec(words[1]) or (ROOT / words[1].replace(".", "/")).exists()
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        pytest.param(block, id=f"{page.name}-{number}")
-        for page in PAGES
-        for number, (language, block) in enumerate(blocks(page.read_text(encoding="utf-8")))
-        if language == "python"
-    ],
-)
+@pytest.mark.parametrize("source", blocks_of("python"))
 def test_python_in_a_page_names_only_what_there_is(source):
     """Blocks that need a model are compiled, and each `cst.name` in them is looked up."""
     import cst
@@ -159,6 +163,15 @@ def test_python_in_a_page_names_only_what_there_is(source):
     assert {name for name in named if not hasattr(cst, name) and f"cst.{name}" not in " ".join(imported)} == set()
     for statement in imported:
         exec(statement, {})
+
+
+@pytest.mark.parametrize("source", blocks_of("yaml"))
+def test_yaml_in_a_page_is_a_recipe_or_a_part_of_one(source):
+    """A part is read with a name and a model added, where it has none."""
+    parts = {"name": "name: x\n", "model": "model: {path: miniature}\n"}
+    added = "".join(part for key, part in parts.items() if not re.search(rf"^{key}:", source, re.MULTILINE))
+
+    assert parse_recipe(added + source, where="block")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -190,6 +190,7 @@ def test_a_file_is_read_with_its_own_folder(tmp_path):
 def test_a_recipe_that_can_not_be_read_is_named(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("name: né".encode("latin-1"))
 
-    for name, says in [("none.yaml", "There is no file"), (".", "is a folder"), ("latin.yaml", "is not UTF-8")]:
+    refusals = {"none.yaml": "There is no recipe file .*none", ".": "is a folder", "latin.yaml": "is not UTF-8"}
+    for name, says in refusals.items():
         with pytest.raises(RecipeError, match=says):
             load_recipe(tmp_path / name)

@@ -35,8 +35,8 @@ EXAMPLES = [
     Drop(prompt_id="p1", task="harmless", reason="original_empty"),
     Preference(id="p1/s1", task="t", configuration="s1", prompt="x", chosen="a", rejected="b"),
     Completion(
-        id="c", prompt=PROMPT, configuration="s1", system_prompt=None, wordings="canonical", model="base", temperature=0.0,
-        text="", finish_reason="length",
+        id="c", prompt=PROMPT, configuration="s1", system_prompt=None, wordings="canonical", model="base",
+        temperature=0.0, text="", finish_reason="length",
     ),
     Verdict(completion_id="c", exhibits=None, judge="exact"),
     Score(

@@ -53,15 +53,16 @@ def _bar(items: Iterable[T], description: str, total: int | None, done: int) -> 
 
 def _lines(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
     started = last = time.monotonic()
-    count = done
+    count, told = done, None
     for item in items:
         yield item
         count += 1
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             _line(description, count, total, now - started)
-            last = now
-    _line(description, count, total, time.monotonic() - started)
+            last, told = now, count
+    if told != count:
+        _line(description, count, total, time.monotonic() - started)
 
 
 def _line(description: str, count: int, total: int | None, seconds: float) -> None:

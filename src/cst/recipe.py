@@ -167,17 +167,22 @@ class TrainingSettings(Record):
     seed: int = Field(default=0, ge=0, description="Order of rows, adapter's start values, dropout.")
 
 
+class Arm(Record):
+    """One way of asking: which system prompts, how answers are drawn, which tasks' prompts."""
+
+    wordings: WordingKind = Field(description="Which system prompts; docs/method.md says what each kind means.")
+    temperature: float = Field(default=0.0, ge=0, le=5, description="0 is greedy.")
+    tasks: tuple[Text, ...] = Field(default=(), description="Tasks whose prompts are asked; all by default.")
+
+
 class GenerationSettings(Record):
     """Held-out prompts answered under each configuration."""
 
-    wordings: tuple[WordingKind, ...] = Field(
-        default=("canonical",), description="Which system prompts, answered greedily; see docs/method.md."
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = Field(
+        default=(Arm(wordings="canonical"),), description="The ways of asking, each of every model."
     )
     neutral_system_prompts: tuple[Text, ...] = Field(
         default=(), description="System prompts that name no configuration, for the wording `neutral`."
-    )
-    sampled_temperatures: tuple[Annotated[float, Field(gt=0, le=5)], ...] = Field(
-        default=(), description="Further temperatures at which canonical wordings are answered."
     )
     max_new_tokens: int = Field(default=512, ge=1, description="Longest answer in tokens.")
     batch_size: int = Field(default=32, ge=1, le=4096, description="Conversations answered at once.")

@@ -28,6 +28,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: The file is missing, isn't YAML 1.2, or doesn't fit the schema.
     """
+    if not path.exists():
+        raise RecipeError(
+            f"There is no recipe file {path}. Check the path; `miniature` is the one that ships with cst."
+        )
     try:
         text = read_text(path)
     except DataError as error:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cst.errors import ModelError, RenderingError
-from cst.models.loading import load_model, load_renderer, load_tokenizer, model_fingerprint
+from cst.models.folders import model_fingerprint
+from cst.models.loading import load_model, load_renderer, load_tokenizer
 from models.families import NO_TEMPLATE, conversation, tokenizer_of
 from models.tiny import model_folder
 

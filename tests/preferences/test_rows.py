@@ -26,7 +26,11 @@ def test_a_list_and_lines_give_the_same_rows(tmp_path):
         ("", "file holds no rows. Check the path"),
         ("\n \n", "file holds no rows"),
         ("[]", "file holds no rows"),
-        ('{"a": 1}\n{"a": \n', "file:2 is not JSON: Expecting value. Correct the line."),
+        ('{"a": 1}\n{"a": \n', "file:2 is not JSON: Expecting value. Correct the line;"),
+        (
+            '{\n"a": [1]\n}',
+            "file:1 is not JSON: Expecting property name enclosed in double quotes. Correct the line; rows are",
+        ),
         ('[{"a": 1},\n{"a" 1}]', "file:2 is not JSON: Expecting ':' delimiter. Correct the line."),
         ('{"a": 1}\n"text"\n', 'file:2 is "text", and an object with named fields is needed.'),
         ('[{"a": 1}, [3]]', "file: row 2 is [3], and an object with named fields is needed."),

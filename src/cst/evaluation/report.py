@@ -101,8 +101,6 @@ def _main_tables(evidence: Evidence) -> list[Table]:
         score_tables.other_configurations(scores),
         further_tables.table_iii(evidence.capability),
         score_tables.over_refusal(scores),
-        score_tables.wordings(scores),
-        further_tables.paired_tests(evidence.tests),
     )
 
 

@@ -1,18 +1,13 @@
 """What lies in a model's folder: which files, whether they are safe to open, and what they hash to.
 
 Nothing is loaded here. A hub id is fetched into the hub's cache first, so that everything after is about one local
-folder; whatever is wrong with it is said in one message.
+folder; whatever is wrong with it is said in one message. This file does without torch.
 """
 
 import json
 import re
 from pathlib import Path
 from typing import Any, cast
-
-import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
 
 from cst.errors import ModelError
 from cst.store import fingerprint, fingerprint_of_file
@@ -35,7 +30,6 @@ TOKENIZER_FILES = (
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_STORED = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
 def local_folder(path: str) -> Path:
@@ -49,6 +43,9 @@ def local_folder(path: str) -> Path:
         return local
     if local.exists() or not _HUB_ID.fullmatch(path) or path.startswith("."):
         raise ModelError(f"No model folder at {path!r}. Give the path of a Hugging Face model folder, or a hub id.")
+    from huggingface_hub import snapshot_download  # imported where a hub is asked: it takes half a second
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(
             snapshot_download(
@@ -106,20 +103,6 @@ def _is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER_FILES[0]).is_file()
 
 
-def stored_dtype(weights: Path) -> torch.dtype:
-    """The type of the first floating tensor of a file.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    try:
-        with safe_open(weights, framework="pt") as file:
-            names = [str(file.get_slice(key).get_dtype()) for key in file.keys()]  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise damaged(weights, error) from error
-    return next((_STORED[name] for name in names if name in _STORED), torch.float32)
-
-
 def damaged(place: Path, error: Exception) -> ModelError:
     """What to say of a folder or file that can't be loaded."""
     return ModelError(
@@ -134,6 +117,17 @@ def folder_fingerprint(folder: Path, weights: list[Path], template: str | None, 
     parts = [(path.name, fingerprint_of_file(path)) for path in files if path.is_file()]
     tuned = [] if adapter is None else [Path(adapter) / name for name in ADAPTER_FILES]
     return fingerprint(parts, template, [(path.name, fingerprint_of_file(path)) for path in tuned])
+
+
+def model_fingerprint(path: str, *, chat_template: str | Path | None = None) -> str:
+    """The fingerprint that `load_model` would give a model without adapter; weights are hashed and not loaded.
+
+    Raises:
+        ModelError: there is no such model, or its files can't be used.
+    """
+    folder = local_folder(path)
+    template = None if chat_template is None else template_text(Path(chat_template))
+    return folder_fingerprint(folder, weight_files(folder), template, None)
 
 
 def template_text(path: Path) -> str:

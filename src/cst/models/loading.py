@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -22,7 +22,6 @@ from cst.models.folders import (
     folder_fingerprint,
     local_folder,
     refuse_code,
-    stored_dtype,
     template_text,
     weight_files,
 )
@@ -31,6 +30,7 @@ from cst.models.rendering import Renderer, SystemPolicy
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """`auto`: the checkpoint's own on an accelerator, float32 on a CPU, where halves are slow and inexact."""
 
+_STORED = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _ASKED = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -78,7 +78,7 @@ def load_model(
     tokenizer = load_tokenizer(path)
     renderer = Renderer.for_tokenizer(tokenizer, system_policy=system_policy, chat_template=template)
     place = torch.device(device or _default_device())
-    stored = stored_dtype(weights[0])
+    stored = _stored_dtype(weights[0])
     model = _load_weights(folder, stored if dtype == "auto" and place.type != "cpu" else _ASKED[dtype])
     _check_vocabulary(model, tokenizer, folder)
     if adapter is not None:
@@ -132,11 +132,18 @@ def load_renderer(
     return Renderer.for_tokenizer(load_tokenizer(path), system_policy=system_policy, chat_template=template)
 
 
-def model_fingerprint(path: str, *, chat_template: str | Path | None = None) -> str:
-    """The fingerprint that `load_model` would give a model without adapter; weights are hashed and not loaded."""
-    folder = local_folder(path)
-    template = None if chat_template is None else template_text(Path(chat_template))
-    return folder_fingerprint(folder, weight_files(folder), template, None)
+def _stored_dtype(weights: Path) -> torch.dtype:
+    """The type of the first floating tensor of a file.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        with safe_open(weights, framework="pt") as file:
+            names = [str(file.get_slice(key).get_dtype()) for key in file.keys()]  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise damaged(weights, error) from error
+    return next((_STORED[name] for name in names if name in _STORED), torch.float32)
 
 
 def _load_weights(folder: Path, dtype: torch.dtype) -> PreTrainedModel:

@@ -40,7 +40,9 @@ def _of_lines(path: Path, text: str) -> Iterator[tuple[str, Row]]:
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number} is not JSON: {error.msg}. Correct the line.") from error
+            raise DataError(
+                f"{path}:{number} is not JSON: {error.msg}. Correct the line; rows are one object a line, or a list."
+            ) from error
         yield _row(value, f"{path}:{number}")
 
 

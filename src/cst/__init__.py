@@ -1,0 +1,135 @@
+"""Configurable Safety Tuning: one chat model, several safety configurations, chosen by the system prompt.
+
+The method in seven calls:
+
+    prompts = cst.read_prompts("prompts.jsonl")
+    made = cst.synthesize(prompts, chat, settings)
+    preferences = cst.condition(made.pairs, configurations)
+    result = cst.train(preferences, loaded=loaded, settings=cst.TrainingSettings(), folder=folder)
+    completions = cst.generate(held_out, configurations, chat)
+    verdicts = cst.judge(completions, judge)
+    scores = cst.score(completions, verdicts, configurations)
+
+and `cst.render_report(folder)` for a run folder. Names are imported when they are first used, so `import cst` is quick
+and doesn't import torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cst.chat.complete import Journalled
+    from cst.chat.local import LocalChat
+    from cst.errors import CstError
+    from cst.evaluation.generation import generate
+    from cst.evaluation.judges import CallableJudge, RefusalPhrases, judge
+    from cst.evaluation.report import render_report
+    from cst.evaluation.scores import score
+    from cst.models.loading import load_model
+    from cst.pipeline import run
+    from cst.preferences.conditioning import condition
+    from cst.preferences.sources import read_preferences, read_prompts
+    from cst.recipe import ContrastSettings, Recipe, SelfCritiqueSettings, SynthesisSettings, TrainingSettings
+    from cst.recipe_file import load_recipe
+    from cst.records import (
+        Completion,
+        Message,
+        Preference,
+        Prompt,
+        ResponsePair,
+        SafetyConfiguration,
+        Sampling,
+        Score,
+        Side,
+        SidePerTopic,
+        Verdict,
+    )
+    from cst.synthesis.critique import synthesize
+    from cst.training.loop import train
+
+_HOMES = {
+    "CallableJudge": "cst.evaluation.judges",
+    "Completion": "cst.records",
+    "ContrastSettings": "cst.recipe",
+    "CstError": "cst.errors",
+    "Journalled": "cst.chat.complete",
+    "LocalChat": "cst.chat.local",
+    "Message": "cst.records",
+    "Preference": "cst.records",
+    "Prompt": "cst.records",
+    "Recipe": "cst.recipe",
+    "RefusalPhrases": "cst.evaluation.judges",
+    "ResponsePair": "cst.records",
+    "SafetyConfiguration": "cst.records",
+    "Sampling": "cst.records",
+    "Score": "cst.records",
+    "SelfCritiqueSettings": "cst.recipe",
+    "Side": "cst.records",
+    "SidePerTopic": "cst.records",
+    "SynthesisSettings": "cst.recipe",
+    "TrainingSettings": "cst.recipe",
+    "Verdict": "cst.records",
+    "condition": "cst.preferences.conditioning",
+    "generate": "cst.evaluation.generation",
+    "judge": "cst.evaluation.judges",
+    "load_model": "cst.models.loading",
+    "load_recipe": "cst.recipe_file",
+    "read_preferences": "cst.preferences.sources",
+    "read_prompts": "cst.preferences.sources",
+    "render_report": "cst.evaluation.report",
+    "run": "cst.pipeline",
+    "score": "cst.evaluation.scores",
+    "synthesize": "cst.synthesis.critique",
+    "train": "cst.training.loop",
+}
+"""Where each public name lives (PEP 562)."""
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CallableJudge",
+    "Completion",
+    "ContrastSettings",
+    "CstError",
+    "Journalled",
+    "LocalChat",
+    "Message",
+    "Preference",
+    "Prompt",
+    "Recipe",
+    "RefusalPhrases",
+    "ResponsePair",
+    "SafetyConfiguration",
+    "Sampling",
+    "Score",
+    "SelfCritiqueSettings",
+    "Side",
+    "SidePerTopic",
+    "SynthesisSettings",
+    "TrainingSettings",
+    "Verdict",
+    "condition",
+    "generate",
+    "judge",
+    "load_model",
+    "load_recipe",
+    "read_preferences",
+    "read_prompts",
+    "render_report",
+    "run",
+    "score",
+    "synthesize",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cst' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,157 @@
+"""The command line: the seven verbs, what they add up to, and little tools beside them.
+
+Every command reads its words here and calls one function elsewhere. A user's error is one line on standard error and
+exit code 2; what a machine reads goes to standard output with `--json`.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cst.errors import CstError
+
+app = typer.Typer(
+    name="cst",
+    help="Configurable Safety Tuning: one chat model, several safety configurations, chosen by the system prompt.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+miniature_app = typer.Typer(help="The embedded miniature model.", no_args_is_help=True)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, or `miniature`.")]
+FolderOption = Annotated[Path | None, typer.Option("--folder", "-f", help="Run folder; by default runs/NAME.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given again.")]
+UpdateOption = Annotated[
+    bool, typer.Option("--update", help="Let a changed recipe make again what it touches in this folder.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+VERB_HELP = {
+    "synthesize": "Prompts to pairs: the model answers, criticises and rewrites.",
+    "condition": "Pairs to preferences: each pair ordered the way each configuration wants it.",
+    "train": "Preferences to an adapter, by DPO against the frozen start model.",
+    "generate": "Answer each held-out prompt under each configuration, with the start model and the trained ones.",
+    "judge": "Say of each answer which side it shows.",
+    "score": "Verdicts to rates with n, unscored count and interval; exact paired tests; capabilities.",
+    "report": "Files to tables and figures: report.md and report.html.",
+}
+
+
+def _verb(verb: str) -> Callable[..., None]:
+    def command(
+        recipe: RecipePath,
+        folder: FolderOption = None,
+        overrides: SetOption = None,
+        update: UpdateOption = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        from cst import console
+
+        console.bring(recipe, folder, overrides or [], until=verb, update=update, as_json=as_json)
+
+    return command
+
+
+for _name, _help in VERB_HELP.items():
+    _long = f"{_help}\n\nStages before it are brought up to date first; what is up to date is left as it is."
+    app.command(_name, help=_long, short_help=_help)(_verb(_name))
+app.command("run", help="All seven verbs: from a recipe to a report. What is up to date is left as it is.")(
+    _verb("report")
+)
+
+
+@app.command()
+def check(recipe: RecipePath, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Read a recipe, say what a run of it would do, and stop."""
+    from cst import console
+
+    console.check(recipe, overrides or [], as_json=as_json)
+
+
+@app.command()
+def demo(
+    seeds: Annotated[int, typer.Option(min=1, max=20, help="How many runs, each with its own prompts and seeds.")] = 1,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The whole method on the embedded miniature model, from prompts to the paper's three tables."""
+    from cst import demonstration
+
+    demonstration.show(seeds, folder, as_json=as_json)
+
+
+@app.command()
+def chat(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder with a trained model.")],
+    configuration: Annotated[str, typer.Option("--configuration", "-c", help="The configuration to stand under.")],
+    compare: Annotated[str | None, typer.Option(help="A second configuration, answered beside the first.")] = None,
+    model: Annotated[str, typer.Option(help="A model of the run; `base` is the start model.")] = "cst",
+    message: Annotated[str | None, typer.Option("--message", "-m", help="Answer this and stop.")] = None,
+    temperature: Annotated[float, typer.Option(min=0, max=5, help="0 is greedy.")] = 0.0,
+) -> None:
+    """Talk to a model of a run under a named configuration; two side by side with --compare."""
+    from cst import conversation
+
+    configurations = [configuration] if compare is None else [configuration, compare]
+    conversation.talk(folder, model, configurations, message=message, temperature=temperature)
+
+
+@app.command()
+def merge(
+    model: Annotated[str, typer.Argument(help="The start model: folder, hub id, or `miniature`.")],
+    adapter: Annotated[Path, typer.Argument(help="The adapter's folder, such as runs/NAME/models/cst/adapter.")],
+    out: Annotated[Path, typer.Argument(help="Where the merged model is written.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the start model with an adapter merged into its weights, and compare the answers of both."""
+    from cst import console
+
+    console.merge(model, adapter, out, as_json=as_json)
+
+
+@app.command()
+def export(
+    rows: Annotated[Path, typer.Argument(help="Preferences of a run, such as runs/NAME/preferences/cst.jsonl.")],
+    out: Annotated[Path, typer.Argument(help="A JSON file with the columns system, prompt, chosen, rejected, task.")],
+) -> None:
+    """Write preferences in the columns that the paper's data set was published in."""
+    from cst.preferences.exports import write_published
+    from cst.preferences.sources import read_preferences
+
+    preferences = read_preferences(rows)
+    write_published(out, preferences)
+    typer.echo(f"{len(preferences)} rows in {out}", err=True)
+
+
+@miniature_app.command("pretrain")
+def pretrain_miniature(
+    out: Annotated[Path, typer.Argument(help="Folder for the model; an unfinished run there is gone on with.")],
+    seed: Annotated[int | None, typer.Option(help="Documents, start weights and order of batches.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; as shipped by default.")] = None,
+) -> None:
+    """Regenerate the miniature's weights from nothing but this package."""
+    from cst.miniature.pretraining import PretrainingSettings, pretrain
+
+    chosen = {"seed": seed, "steps": steps}
+    folder = pretrain(out, PretrainingSettings(**{name: value for name, value in chosen.items() if value is not None}))
+    typer.echo(folder)
+
+
+app.add_typer(miniature_app, name="miniature")
+
+
+def main() -> None:
+    """The entry point: user errors in one line with exit code 2, an interrupt with 130."""
+    try:
+        app(standalone_mode=True)
+    except CstError as error:
+        print(f"cst: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("cst: interrupted; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
+        sys.exit(130)

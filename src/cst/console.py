@@ -1,0 +1,171 @@
+"""What the command line's verbs do and print: words for people on standard error, results on standard output.
+
+Tables come from the report room as values and are only drawn here. This file decides nothing about the method.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from cst.pipeline import Verb, run, steps
+from cst.recipe import Recipe
+from cst.recipe_file import load_recipe
+from cst.run_folder import Outcome, RunFolder
+from cst.store import read_json
+from cst.workshop import Workshop
+
+if TYPE_CHECKING:
+    from cst.evaluation.tables import Table
+
+TELLING = {
+    "synthesize": ("synthesis.json",),
+    "score": ("scores.json", "paired_tests.json", "capability.json"),
+}
+"""The files of a verb that `--json` prints, besides the outcomes of its stages."""
+
+
+NARROW = 4
+"""Tables with more columns than this have their rates broken into lines."""
+
+
+PLAIN_WIDTH = 140
+"""Columns of a table where standard output is no terminal."""
+
+
+def tell(line: str) -> None:
+    """One line to the person at the terminal."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def read_recipe(path: Path, overrides: Sequence[str]) -> Recipe:
+    """A recipe file, or the embedded one by the name `miniature`.
+
+    Raises:
+        RecipeError: There is no such recipe, or it can't be read.
+    """
+    if str(path) == "miniature" and not path.exists():
+        from cst.miniature import recipe_path
+
+        path = recipe_path()
+    return load_recipe(path, overrides)
+
+
+def folder_of(recipe: Recipe, folder: Path | None) -> Path:
+    """Where a recipe is run: as told, or runs/NAME."""
+    return folder if folder is not None else Path("runs") / recipe.name
+
+
+def bring(
+    recipe_file: Path, folder: Path | None, overrides: Sequence[str], *, until: str, update: bool, as_json: bool
+) -> None:
+    """Bring a run folder up to date up to a verb, and say what was done."""
+    from cst.processes import is_one_of_many, train_together
+
+    recipe = read_recipe(recipe_file, overrides)
+    home, verb = folder_of(recipe, folder), cast(Verb, until)
+    if is_one_of_many():
+        train_together(recipe, home, verb)
+        return
+    outcomes = run(recipe, home, until=verb, update=update, tell=_tell_outcome)
+    if all(outcome != "made" for outcome in outcomes.values()):
+        tell(f"nothing to do: {home} is up to date")
+    if as_json:
+        files = {name: read_json(home / name) for name in TELLING.get(until, ()) if (home / name).exists()}
+        print(json.dumps({"folder": str(home), "stages": outcomes, **files}, indent=2))
+    else:
+        _print_results(home, verb)
+
+
+def _tell_outcome(stage: str, outcome: Outcome) -> None:
+    if outcome != "done before":
+        tell(f"{stage}: {outcome}")
+
+
+def _print_results(home: Path, verb: Verb) -> None:
+    if verb == "synthesize":
+        for row in read_json(home / "synthesis.json") if (home / "synthesis.json").exists() else []:
+            drops = ", ".join(f"{reason} {count}" for reason, count in row["drops"].items()) or "none dropped"
+            print(f"{row['task']}: {row['pairs']} pairs from {row['prompts']} prompts ({drops})")
+    elif verb == "train":
+        _print_training(home)
+    elif verb in ("score", "report"):
+        print_tables(home)
+        if verb == "report":
+            print(f"report: {home / 'report.html'} (and report.md)")
+    else:
+        print(home)
+
+
+def _print_training(home: Path) -> None:
+    from cst.training.results import read_result
+
+    for folder in sorted((home / "models").glob("*")):
+        result = read_result(folder)
+        if result is not None:
+            print(
+                f"{folder.name}: {result.steps} steps over {result.rows} rows ({result.dropped} dropped), DPO loss "
+                f"{result.first_loss:.4f} -> {result.last_loss:.4f}, {len(result.alarms)} alarms, in {folder}"
+            )
+
+
+def print_tables(home: Path) -> None:
+    """The tables of a run folder, as the report has them."""
+    from cst.evaluation.report import console_tables
+
+    for table in console_tables(home):
+        draw(table)
+
+
+def draw(table: "Table") -> None:
+    """One table on standard output, plain where that is no terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    drawn = RichTable(title=escape(table.title), title_justify="left", caption_justify="left", title_style="bold")
+    drawn.caption = escape(table.note) or None
+    for number, column in enumerate(table.columns):
+        drawn.add_column(escape(column), justify="left" if number == 0 else "right")
+    for row in table.text_rows(stacked=len(table.columns) > NARROW):
+        drawn.add_row(*(escape(cell) for cell in row))
+    Console(width=width).print(drawn)
+
+
+def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None:
+    """Print a recipe as it was understood, and which stages a run of it would make."""
+    recipe = read_recipe(recipe_file, overrides)
+    workshop = Workshop(recipe, folder_of(recipe, None))
+    home = RunFolder(workshop.folder)
+    plan = [(step, home.is_up_to_date(step.stage)) for step in steps(workshop)]
+    if as_json:
+        stages = {step.stage.name: "up to date" if done else "to do" for step, done in plan}
+        print(json.dumps({"recipe": recipe.model_dump(mode="json"), "stages": stages}, indent=2))
+        return
+    print(f"{recipe.name}: start model {recipe.model.path}, run folder {workshop.folder}")
+    for model in recipe.models:
+        names = [configuration.name for configuration in workshop.configurations_of(model)]
+        print(f"  {model} is trained on {', '.join(names) or 'rows made elsewhere'}")
+    for step, done in plan:
+        print(f"  {step.verb:<10} {step.stage.name:<20} {'up to date' if done else 'to do'}")
+
+
+def merge(model: str, adapter: Path, out: Path, *, as_json: bool) -> None:
+    """Merge an adapter and say how the merged model's answers compare."""
+    from cst.models.adapters import merge_adapter
+
+    if model == "miniature":
+        from cst.miniature import model_path
+
+        model = str(model_path())
+    report = merge_adapter(model, adapter, out)
+    if as_json:
+        print(json.dumps({**asdict(report), "folder": str(report.folder)}, indent=2))
+        return
+    print(
+        f"{report.folder}: merged in float32, stored as {report.dtype}; greedy answers equal on "
+        f"{report.same_answers} of {report.prompts} probes, log-probs within {report.largest_difference:.2g} nats"
+    )

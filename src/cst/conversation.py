@@ -1,0 +1,73 @@
+"""Talking to a model of a run under a named configuration, or under two side by side.
+
+The system prompt is the configuration's canonical wording and nothing that is typed can change it: what is typed is
+user text, and goes through the same renderer as in training.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cst.chat.base import ChatRequest
+from cst.errors import RecipeError
+from cst.recipe import Recipe
+from cst.records import Message, SafetyConfiguration, Sampling
+from cst.store import parse_record, read_text
+from cst.workshop import BASE, Workshop
+
+if TYPE_CHECKING:
+    from cst.chat.base import ChatModel
+
+
+def talk(folder: Path, model: str, configurations: Sequence[str], *, message: str | None, temperature: float) -> None:
+    """Answer one message, or whatever is typed until the input ends; each configuration has a conversation of its own.
+
+    Raises:
+        RecipeError: The run has no such model or configuration.
+    """
+    recipe = parse_record(read_text(folder / "recipe.json"), Recipe, str(folder / "recipe.json"))
+    workshop = Workshop(recipe, folder)
+    standing = [_configuration(workshop, name) for name in configurations]
+    chat = _chat(workshop, model)
+    sampling = workshop.sampling(temperature)
+    talks: list[list[Message]] = [[Message(role="system", content=c.wordings[0])] for c in standing]
+    for said in [message] if message is not None else _typed():
+        for configuration, turns in zip(standing, talks, strict=True):
+            turns.append(Message(role="user", content=said))
+            turns.append(Message(role="assistant", content=_answer(chat, turns, sampling)))
+            print(f"[{model}, {configuration.name}] {turns[-1].content}", flush=True)
+
+
+def _configuration(workshop: Workshop, name: str) -> SafetyConfiguration:
+    known = {c.name: c for c in workshop.configurations if c.wordings}
+    if name not in known:
+        raise RecipeError(f"The run has no configuration {name!r} with wordings; choose among {', '.join(known)}.")
+    return known[name]
+
+
+def _chat(workshop: Workshop, model: str) -> "ChatModel":
+    from cst.chat.local import LocalChat
+
+    if model not in (BASE, *workshop.recipe.models):
+        known = ", ".join((BASE, *workshop.recipe.models))
+        raise RecipeError(f"The run has no model {model!r}; choose among {known}.")
+    loaded = workshop.base if model == BASE else workshop.load(workshop.tuned_folder(model))
+    return LocalChat(loaded, name=model, batch_size=1)
+
+
+def _typed() -> Iterator[str]:
+    """Lines from the terminal or a pipe, until its end or an empty line."""
+    while True:
+        try:
+            line = input("> " if sys.stdin.isatty() else "").strip()
+        except EOFError:
+            return
+        if not line:
+            return
+        yield line
+
+
+def _answer(chat: "ChatModel", turns: Sequence[Message], sampling: Sampling) -> str:
+    request = ChatRequest(id=f"turn-{len(turns)}", messages=tuple(turns))
+    return chat.answer([request], sampling)[0].text

@@ -1,0 +1,343 @@
+"""The method as stages of a run folder: each reads records, calls one room, and writes records.
+
+`ls` of a run folder is the diagram of this file. Rooms meet here and nowhere else; heavy imports stay in the stage that
+needs them, so that a stage without a model never loads one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from cst.errors import RunFolderError
+from cst.preferences.conditioning import condition
+from cst.preferences.sources import read_preferences
+from cst.recipe import Recipe
+from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration, Verdict
+from cst.run_folder import Outcome, RunFolder, Stage
+from cst.store import fingerprint_of_file, read_json, read_records, write_json, write_records
+from cst.workshop import BASE, Workshop
+
+if TYPE_CHECKING:
+    from cst.evaluation.scores import CurvePoint
+    from cst.models.loading import LoadedModel
+
+Verb: TypeAlias = Literal["synthesize", "condition", "train", "generate", "judge", "score", "report"]
+VERBS: tuple[Verb, ...] = get_args(Verb)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage, and the verb that brings it up to date."""
+
+    verb: Verb
+    stage: Stage
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    until: Verb = "report",
+    update: bool = False,
+    tell: Callable[[str, Outcome], None] = lambda _name, _outcome: None,
+) -> dict[str, Outcome]:
+    """Bring a run folder up to date, up to and including a verb; what is up to date is left as it is.
+
+    Each stage's name and outcome is told as it ends. Killed at any moment, the same call goes on to the same files.
+
+    Raises:
+        RunFolderError: The folder holds another recipe's run (and `update` isn't set), or another process works in it.
+        CstError: A stage's own error; the files of the stages before it are kept.
+    """
+    home = RunFolder(folder)
+    workshop = Workshop(recipe, folder)
+    with home.locked():
+        _keep_recipe(workshop, update=update)
+        outcomes: dict[str, Outcome] = {}
+        try:
+            for step in steps(workshop, until):
+                outcomes[step.stage.name] = home.perform(step.stage)
+                tell(step.stage.name, outcomes[step.stage.name])
+        finally:
+            workshop.close()
+        return outcomes
+
+
+def _keep_recipe(workshop: Workshop, *, update: bool) -> None:
+    """Write the resolved recipe and its configurations; refuse to mix two recipes in one folder unaware."""
+    folder, path = workshop.folder, workshop.folder / "recipe.json"
+    today = workshop.recipe.model_dump(mode="json")
+    before = read_json(path) if path.exists() else today
+    if before != today and not update:
+        changed = sorted(key for key in {*before, *today} if before.get(key) != today.get(key))
+        raise RunFolderError(
+            f"{folder} holds a run of another recipe (changed: {', '.join(changed)}). Name another --folder, or pass "
+            "--update to make again what the change touches."
+        )
+    write_json(path, today)
+    if workshop.configurations:
+        write_json(folder / "configurations.json", list(workshop.configurations))
+
+
+def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
+    """The stages that a recipe asks for, in order, up to and including a verb."""
+    recipe = workshop.recipe
+    made: list[Step] = []
+    if recipe.prompts.training or recipe.prompts.held_out:
+        made.append(Step("synthesize", _prompts(workshop)))
+    if recipe.synthesis is not None and recipe.preferences is None:
+        made.append(Step("synthesize", _synthesize(workshop)))
+    made.extend(Step("condition", _condition(workshop, model)) for model in recipe.models)
+    made.extend(Step("train", train_stage(workshop, model)) for model in recipe.models)
+    if recipe.prompts.held_out:
+        made.append(Step("generate", _generate(workshop)))
+        made.append(Step("judge", _judge(workshop)))
+        made.append(Step("score", _score(workshop)))
+    if recipe.prompts.held_out and recipe.generation.curve_prompts:
+        made.append(Step("score", _curve(workshop)))
+    if recipe.capabilities is not None:
+        made.append(Step("score", _capabilities(workshop)))
+    made.append(Step("report", _report(workshop, made)))
+    return [step for step in made if VERBS.index(step.verb) <= VERBS.index(until)]
+
+
+def _prompts(workshop: Workshop) -> Stage:
+    folder = workshop.folder
+
+    def work() -> None:
+        training, held_out = workshop.prompts()
+        write_records(folder / "prompts.jsonl", training)
+        write_records(folder / "held_out_prompts.jsonl", held_out)
+
+    depends = [workshop.recipe.prompts, workshop.recipe.seed, workshop.prompt_file_fingerprints()]
+    return Stage("prompts", depends, [], ["prompts.jsonl", "held_out_prompts.jsonl"], work)
+
+
+def _synthesize(workshop: Workshop) -> Stage:
+    folder, settings, seed = workshop.folder, workshop.recipe.synthesis, workshop.recipe.seed
+
+    def work() -> None:
+        from cst.synthesis.critique import synthesize
+
+        assert settings is not None
+        chat = workshop.chat(workshop.base, workshop.recipe.model.path, settings.batch_size)
+        prompts = read_records(folder / "prompts.jsonl", Prompt)
+        made = synthesize(prompts, chat, settings, judge=workshop.side_judge, seed=seed)
+        write_records(folder / "pairs.jsonl", made.pairs)
+        write_records(folder / "drops.jsonl", made.drops)
+        write_json(folder / "synthesis.json", made.summary)
+
+    depends = [settings, workshop.recipe.judge, workshop.recipe.model, workshop.model_fingerprint, seed]
+    return Stage("synthesize", depends, ["prompts.jsonl"], ["pairs.jsonl", "drops.jsonl", "synthesis.json"], work)
+
+
+def _preferences_of(model: str) -> str:
+    return f"preferences/{model}.jsonl"
+
+
+def _condition(workshop: Workshop, model: str) -> Stage:
+    source, output = workshop.recipe.preferences, workshop.folder / _preferences_of(model)
+    configurations = workshop.configurations_of(model) if workshop.recipe.configurations else []
+
+    def read() -> None:
+        assert source is not None
+        write_records(output, read_preferences(source.path))
+
+    def order() -> None:
+        pairs = read_records(workshop.folder / "pairs.jsonl", ResponsePair)
+        write_records(output, condition(pairs, configurations, seed=workshop.recipe.seed))
+
+    if source is not None:
+        depends = [str(source.path), fingerprint_of_file(source.path) if source.path.is_file() else None]
+        return Stage(f"condition-{model}", depends, [], [_preferences_of(model)], read)
+    depends = [*configurations, workshop.recipe.seed]
+    return Stage(f"condition-{model}", depends, ["pairs.jsonl"], [_preferences_of(model)], order)
+
+
+def train_stage(workshop: Workshop, model: str) -> Stage:
+    """Preferences to an adapter (or to weights, where the recipe trains all of them)."""
+    folder = workshop.folder / "models" / model
+    settings = workshop.recipe.training
+    settings = settings.model_copy(update={"seed": settings.seed + workshop.recipe.seed})
+
+    def work() -> None:
+        from cst.training.loop import train
+
+        rows = read_records(workshop.folder / _preferences_of(model), Preference)
+        train(rows, loaded=workshop.load(), settings=settings, folder=folder, description=f"train {model}")
+
+    depends = [settings, workshop.recipe.model, workshop.model_fingerprint]
+    outputs = [str(workshop.tuned_folder(model).relative_to(workshop.folder)), f"models/{model}/metrics.jsonl"]
+    return Stage(f"train-{model}", depends, [_preferences_of(model)], outputs, work, clears=[f"models/{model}"])
+
+
+def _trained(workshop: Workshop) -> list[str]:
+    return [str(workshop.tuned_folder(model).relative_to(workshop.folder)) for model in workshop.recipe.models]
+
+
+def _loaded(workshop: Workshop, model: str) -> "LoadedModel":
+    return workshop.base if model == BASE else workshop.load(workshop.tuned_folder(model))
+
+
+def _generate(workshop: Workshop) -> Stage:
+    folder, settings = workshop.folder, workshop.recipe.generation
+
+    def work() -> None:
+        prompts = read_records(folder / "held_out_prompts.jsonl", Prompt)
+        completions: list[Completion] = []
+        for model in (BASE, *workshop.recipe.models):
+            completions.extend(_completions(workshop, model, prompts))
+        write_records(folder / "completions.jsonl", completions)
+
+    depends: list[object] = [settings, *workshop.configurations, workshop.recipe.model, workshop.model_fingerprint]
+    depends.append(workshop.recipe.seed)
+    return Stage("generate", depends, ["held_out_prompts.jsonl", *_trained(workshop)], ["completions.jsonl"], work)
+
+
+def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> list[Completion]:
+    """All answers of one model, arm by arm."""
+    from cst.evaluation.generation import generate
+
+    settings = workshop.recipe.generation
+    chat = workshop.chat(_loaded(workshop, model), model, settings.batch_size)
+    made: list[Completion] = []
+    for arm in settings.arms:
+        made += generate(
+            [prompt for prompt in prompts if not arm.tasks or prompt.task in arm.tasks],
+            workshop.configurations,
+            chat,
+            wordings=(arm.wordings,),
+            neutral_system_prompts=settings.neutral_system_prompts,
+            sampling=workshop.sampling(arm.temperature),
+            model_name=model,
+        )
+    return made
+
+
+def _judge(workshop: Workshop) -> Stage:
+    folder = workshop.folder
+
+    def work() -> None:
+        from cst.evaluation.judges import judge
+
+        completions = read_records(folder / "completions.jsonl", Completion)
+        write_records(folder / "verdicts.jsonl", judge(completions, workshop.judge))
+
+    return Stage("judge", [workshop.recipe.judge], ["completions.jsonl"], ["verdicts.jsonl"], work)
+
+
+def _score(workshop: Workshop) -> Stage:
+    folder, configurations = workshop.folder, workshop.configurations
+
+    def work() -> None:
+        from cst.evaluation.comparisons import compare
+        from cst.evaluation.scores import score
+
+        completions = read_records(folder / "completions.jsonl", Completion)
+        verdicts = read_records(folder / "verdicts.jsonl", Verdict)
+        models = [BASE, *workshop.recipe.models]
+        duels = [(later, earlier) for i, later in enumerate(models) for earlier in models[:i]]
+        tests = [
+            test
+            for later, earlier in duels
+            for test in compare(completions, verdicts, configurations, model_a=later, model_b=earlier)
+        ]
+        write_json(folder / "scores.json", score(completions, verdicts, configurations))
+        write_json(folder / "paired_tests.json", tests)
+
+    inputs, outputs = ["completions.jsonl", "verdicts.jsonl"], ["scores.json", "paired_tests.json"]
+    return Stage("score", list(configurations), inputs, outputs, work)
+
+
+def _curve(workshop: Workshop) -> Stage:
+    folder, settings = workshop.folder, workshop.recipe.generation
+
+    def work() -> None:
+        from cst.evaluation.scores import CurvePoint
+
+        prompts = read_records(folder / "held_out_prompts.jsonl", Prompt)
+        chosen = [p for task in settings.curve_tasks for p in _first(prompts, task, settings.curve_prompts)]
+        points: list[CurvePoint] = []
+        for model in workshop.recipe.models:
+            points.extend(_points(workshop, model, chosen))
+        write_json(folder / "curve.json", points)
+
+    depends: list[object] = [settings, *workshop.configurations, workshop.recipe.judge, workshop.recipe.seed]
+    depends += [workshop.recipe.training.snapshot_steps, workshop.recipe.model, workshop.model_fingerprint]
+    return Stage("curve", depends, ["held_out_prompts.jsonl", *_trained(workshop)], ["curve.json"], work)
+
+
+def _first(prompts: Sequence[Prompt], task: str, n: int) -> list[Prompt]:
+    return [prompt for prompt in prompts if prompt.task == task][:n]
+
+
+def _points(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> "list[CurvePoint]":
+    """A model's scores before training, at each snapshot, and at its end."""
+    from cst.evaluation.generation import generate
+    from cst.evaluation.judges import judge
+    from cst.evaluation.scores import CurvePoint, at_step, score
+
+    tasks = {prompt.task for prompt in prompts}
+    speaking: list[SafetyConfiguration] = [c for c in workshop.configurations if tasks & set(c.tasks)]
+    points: list[CurvePoint] = []
+    for step, adapter in _snapshots(workshop, model):
+        loaded = workshop.base if adapter is None else workshop.load(adapter)
+        chat = workshop.chat(loaded, f"{model} at step {step}", workshop.recipe.generation.batch_size)
+        completions = generate(prompts, speaking, chat, sampling=workshop.sampling(0.0), model_name=model)
+        points += at_step(score(completions, judge(completions, workshop.judge), speaking), step)
+    return points
+
+
+def _snapshots(workshop: Workshop, model: str) -> list[tuple[int, Path | None]]:
+    folder = workshop.folder / "models" / model
+    kept = sorted((folder / "snapshots").glob("step-*"))
+    return [(0, None), *((int(path.name.removeprefix("step-")), path) for path in kept)]
+
+
+def _capabilities(workshop: Workshop) -> Stage:
+    folder, settings = workshop.folder, workshop.recipe.capabilities
+
+    def work() -> None:
+        from cst.evaluation.capability import CapabilityAnswer, capability_answers, capability_scores
+
+        assert settings is not None
+        items = workshop.capability_items()
+        answers: list[CapabilityAnswer] = []
+        for model in (BASE, *workshop.recipe.models):
+            loaded = _loaded(workshop, model)
+            answers += capability_answers(items, loaded, model_name=model, batch_size=settings.batch_size)
+        write_records(folder / "capability_answers.jsonl", answers)
+        write_json(folder / "capability.json", capability_scores(answers, base=BASE))
+
+    depends = [settings, workshop.recipe.model, workshop.model_fingerprint]
+    outputs = ["capability_answers.jsonl", "capability.json"]
+    return Stage("capabilities", depends, _trained(workshop), outputs, work)
+
+
+def _report(workshop: Workshop, before: Sequence[Step]) -> Stage:
+    folder = workshop.folder
+
+    def work() -> None:
+        from cst.evaluation.report import render_report
+
+        write_json(folder / "fingerprints.json", fingerprints(workshop))
+        render_report(folder)
+
+    inputs = [name for step in before for name in (*step.stage.inputs, *step.stage.outputs)]
+    depends = [workshop.recipe, *workshop.configurations, workshop.model_fingerprint]
+    outputs = ["report.md", "report.html", "fingerprints.json"]
+    return Stage("report", depends, list(dict.fromkeys(inputs)), outputs, work)
+
+
+def fingerprints(workshop: Workshop) -> dict[str, object]:
+    """What the run was made from and with: hashes of model and input files, how messages were rendered, versions."""
+    import importlib.metadata as metadata
+
+    packages = ("cst", "torch", "transformers", "tokenizers", "peft", "accelerate", "numpy", "scipy")
+    return {
+        "model": workshop.model_fingerprint,
+        "prompt_files": workshop.prompt_file_fingerprints(),
+        "rendering": workshop.rendering,
+        "versions": {package: metadata.version(package) for package in packages},
+    }

@@ -1,0 +1,205 @@
+"""From a recipe's words to the things they name: prompts, configurations, models, judges.
+
+The only place that knows both what a recipe may say and which rooms answer to it. Models are loaded when they are
+first asked for, and once.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from cst.errors import RecipeError
+from cst.preferences.sources import read_prompts, refuse_overlap, refuse_repeats
+from cst.recipe import PromptFile, PromptSource, Recipe
+from cst.records import MultipleChoiceItem, Prompt, SafetyConfiguration, Sampling, Side
+from cst.store import Journal, fingerprint_of_file, read_records
+
+if TYPE_CHECKING:
+    from cst.chat.base import ChatModel
+    from cst.evaluation.judges import Judge
+    from cst.models.loading import LoadedModel
+    from cst.models.rendering import RenderingDescription
+    from cst.synthesis.gates import SideJudge
+
+BASE = "base"
+"""The start model's name among the models that are scored."""
+
+
+@final
+class Workshop:
+    """What the stages of one run share: the recipe, its folder, the journal, and models as they are needed."""
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self.recipe = recipe
+        self.folder = folder
+
+    @cached_property
+    def configurations(self) -> tuple[SafetyConfiguration, ...]:
+        """The recipe's safety configurations."""
+        if self.recipe.configurations == "miniature":
+            from cst.miniature.prompts import configurations
+
+            return tuple(configurations())
+        return self.recipe.configurations
+
+    def configurations_of(self, model: str) -> list[SafetyConfiguration]:
+        """The configurations that a model is trained on: those it names, or all.
+
+        Raises:
+            RecipeError: The model names a configuration that isn't there.
+        """
+        names = self.recipe.models[model]
+        known = {configuration.name: configuration for configuration in self.configurations}
+        for name in names:
+            if name not in known:
+                raise RecipeError(f"models.{model} names the configuration {name!r}, but there are only {list(known)}.")
+        return [known[name] for name in names] or list(self.configurations)
+
+    def prompts(self) -> tuple[list[Prompt], list[Prompt]]:
+        """The training prompts and the held-out prompts.
+
+        Raises:
+            DataError: A file can't be used, an id stands twice, or a held-out prompt is a training prompt.
+        """
+        settings = self.recipe.prompts
+        training = [prompt for source in settings.training for prompt in self._read(source, held_out=False)]
+        held_out = [prompt for source in settings.held_out for prompt in self._read(source, held_out=True)]
+        refuse_repeats((prompt.id for prompt in training), "prompts.training")
+        refuse_repeats((prompt.id for prompt in held_out), "prompts.held_out")
+        refuse_overlap(training, held_out)
+        return training, held_out
+
+    def _read(self, source: PromptSource, *, held_out: bool) -> list[Prompt]:
+        if isinstance(source, PromptFile):
+            return read_prompts(source.path, task=source.task, n=source.n)
+        from cst.miniature.prompts import evaluation_prompts, training_prompts
+
+        draw = evaluation_prompts if held_out else training_prompts
+        return draw(source.n, task=source.task, seed=source.seed + self.recipe.seed)
+
+    def prompt_file_fingerprints(self) -> dict[str, str]:
+        """SHA-256 of each prompt file that the recipe names."""
+        sources = (*self.recipe.prompts.training, *self.recipe.prompts.held_out)
+        files = [source.path for source in sources if isinstance(source, PromptFile) and source.path.is_file()]
+        return {str(file): fingerprint_of_file(file) for file in files}
+
+    @cached_property
+    def model_path(self) -> str:
+        """Where the start model lies."""
+        if self.recipe.model.path == "miniature":
+            from cst.miniature import model_path
+
+            return str(model_path())
+        return self.recipe.model.path
+
+    @cached_property
+    def model_fingerprint(self) -> str:
+        """What the start model's weights, configuration, tokenizer and template hash to; weights aren't loaded."""
+        from cst.models.folders import model_fingerprint
+
+        return model_fingerprint(self.model_path, chat_template=self.recipe.model.chat_template)
+
+    @cached_property
+    def base(self) -> "LoadedModel":
+        """The start model."""
+        return self.load()
+
+    def load(self, tuned: Path | None = None) -> "LoadedModel":
+        """The start model, or what was tuned from it: an adapter in front of it, or a folder of weights."""
+        from cst.models.loading import load_model
+
+        settings, full = self.recipe.model, self.recipe.training.full
+        return load_model(
+            str(tuned) if tuned is not None and full else self.model_path,
+            dtype=settings.dtype,
+            device=settings.device,
+            adapter=None if full else tuned,
+            merge_adapter=True,  # what is tuned here only answers; the journal's key tells merged from unmerged
+            system_policy=settings.system_policy,
+            chat_template=settings.chat_template,
+        )
+
+    @property
+    def rendering(self) -> "RenderingDescription":
+        """How the recipe's model turns messages into tokens: policy, boundary, end token; weights aren't loaded."""
+        from cst.models.loading import load_renderer
+
+        settings = self.recipe.model
+        renderer = load_renderer(
+            self.model_path, system_policy=settings.system_policy, chat_template=settings.chat_template
+        )
+        return renderer.describe()
+
+    def tuned_folder(self, model: str) -> Path:
+        """Where a trained model of this run lies: its adapter, or its weights where all of them are trained."""
+        return self.folder / "models" / model / ("model" if self.recipe.training.full else "adapter")
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Where every model call is written down."""
+        return Journal(self.folder / "journal.sqlite")
+
+    def chat(self, loaded: "LoadedModel", name: str, batch_size: int) -> "ChatModel":
+        """A model to talk to, whose answers are journalled."""
+        from cst.chat.complete import Journalled
+        from cst.chat.local import LocalChat
+
+        return Journalled(LocalChat(loaded, name=name, batch_size=batch_size), self.journal)
+
+    @cached_property
+    def judge(self) -> "Judge":
+        """Who says which side an answer shows.
+
+        Raises:
+            RecipeError: The recipe names no judge.
+        """
+        from cst.evaluation.judges import CallableJudge, RefusalPhrases
+
+        if self.recipe.judge is None:
+            raise RecipeError(
+                "The recipe has no section `judge`, and answers are to be judged. Add `judge: {kind: ...}`."
+            )
+        if self.recipe.judge.kind == "refusal_phrases":
+            return RefusalPhrases()
+        from cst.miniature.judge import exact_judge
+
+        return CallableJudge("miniature", exact_judge)
+
+    @cached_property
+    def side_judge(self) -> "SideJudge | None":
+        """The judge as the gates of synthesis take it; None where the recipe names none."""
+        if self.recipe.judge is None:
+            return None
+        from cst.evaluation.judges import Candidate
+
+        def sides(answers: Sequence[tuple[Prompt, str]]) -> list[Side | None]:
+            candidates = [Candidate(prompt=prompt, text=text) for prompt, text in answers]
+            return [opinion.exhibits for opinion in self.judge.opinions(candidates)]
+
+        return sides
+
+    def sampling(self, temperature: float) -> Sampling:
+        """How held-out prompts are answered."""
+        settings = self.recipe.generation
+        seed = settings.seed + self.recipe.seed
+        return Sampling(temperature=temperature, max_new_tokens=settings.max_new_tokens, seed=seed)
+
+    def capability_items(self) -> list[MultipleChoiceItem]:
+        """The multiple-choice items, the first `per_set` of each set."""
+        settings = self.recipe.capabilities
+        if settings is None:
+            return []
+        if settings.path == "miniature":
+            from cst.miniature.prompts import capability_items
+
+            items = capability_items()
+        else:
+            items = read_records(Path(settings.path), MultipleChoiceItem)
+        sets = dict.fromkeys(item.set for item in items)
+        return [item for name in sets for item in [i for i in items if i.set == name][: settings.per_set]]
+
+    def close(self) -> None:
+        """Close the journal, if it was opened."""
+        if "journal" in self.__dict__:
+            self.journal.close()

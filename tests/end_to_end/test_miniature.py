@@ -1,0 +1,154 @@
+"""The whole method on the embedded model, small: every stage, resumed, replaced, and as a few lines of Python."""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import cst
+from cst.console import read_recipe
+from cst.records import Completion, Preference, Prompt, ResponsePair, Score
+from cst.store import read_json, read_records, write_records
+
+SMALL = (
+    "prompts.training=[{kind: miniature, task: harmless, n: 24}, {kind: miniature, task: truthfulness, n: 12}, "
+    "{kind: miniature, task: over_refusal, n: 12}]",
+    "prompts.held_out=[{kind: miniature, task: harmless, n: 12}, {kind: miniature, task: truthfulness, n: 8}, "
+    "{kind: miniature, task: over_refusal, n: 8}]",
+    "training.max_steps=4",
+    "training.save_steps=1",
+    "training.snapshot_steps=[2, 4]",
+    "training.per_device_train_batch_size=8",
+    "generation.curve_prompts=6",
+    "capabilities.per_set=8",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return read_recipe(Path("miniature"), SMALL)
+
+
+@pytest.fixture(scope="module")
+def home(recipe, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    outcomes = cst.run(recipe, folder)
+    assert set(outcomes.values()) == {"made"}
+    return folder
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Every final file but the journal."""
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not file.name.startswith("journal.sqlite")
+    }
+
+
+def copy(home: Path, folder: Path) -> Path:
+    """A run folder of one's own to change."""
+    subprocess.run(["cp", "-r", str(home), str(folder)], check=True)
+    return folder
+
+
+def test_a_second_run_has_nothing_to_do(recipe, home):
+    before = hashes(home)
+    assert set(cst.run(recipe, home).values()) == {"done before"}
+    assert hashes(home) == before
+
+
+def test_pairs_become_one_row_a_configuration(home):
+    pairs = read_records(home / "pairs.jsonl", ResponsePair)
+    rows = read_records(home / "preferences" / "cst.jsonl", Preference)
+    baseline = read_records(home / "preferences" / "dpo.jsonl", Preference)
+    assert pairs
+    assert len(rows) == 2 * len(pairs)
+    assert len(baseline) == len(pairs)
+    assert {row.configuration for row in baseline} == {"harmless", "honest"}
+    prompts = read_records(home / "prompts.jsonl", Prompt)
+    drops = (home / "drops.jsonl").read_text().splitlines()
+    assert len(pairs) + len(drops) == len(prompts)
+
+
+def test_training_starts_at_ln_2(home):
+    for model in ("dpo", "cst"):
+        first = json.loads((home / "models" / model / "metrics.jsonl").read_text().splitlines()[0])
+        assert first["dpo_loss"] == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_scores_are_paired_and_carry_n_and_interval(home):
+    scores = [Score.model_validate(score) for score in read_json(home / "scores.json")]
+    cells = {(s.model, s.task, s.configuration, s.wordings, s.temperature): s for s in scores}
+    for model in ("base", "dpo", "cst"):
+        for configuration in ("harmless", "uncensored"):
+            score = cells[model, "harmless", configuration, "canonical", 0.0]
+            assert score.n + score.unscored == 12
+            assert score.low <= (score.rate or 0) <= score.high
+            assert cells[model, "harmless", configuration, "canonical", 1.0].n + score.unscored <= 24
+    completions = read_records(home / "completions.jsonl", Completion)
+    asked = {(c.model, c.configuration, c.wordings): set() for c in completions}
+    for completion in completions:
+        asked[completion.model, completion.configuration, completion.wordings].add(completion.prompt.id)
+    for (_, configuration, wordings), ids in asked.items():
+        assert ids == asked["base", configuration, wordings]
+
+
+def test_the_report_reads_files_alone(home, tmp_path):
+    folder = copy(home, tmp_path / "copied")
+    before = {name: (folder / name).read_bytes() for name in ("report.md", "report.html")}
+    for name in before:
+        (folder / name).unlink()
+    cst.render_report(folder)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.parametrize("stage", ["synthesize", "train-cst", "generate", "capabilities"])
+def test_killed_at_a_stage_it_goes_on_to_the_same_bytes(recipe, home, tmp_path, stage):
+    folder = tmp_path / "killed"
+    words = [word for override in SMALL for word in ("--set", override)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cst", "run", "miniature", "--folder", str(folder), *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    for _ in range(6000):
+        if (folder / "stages" / f"{stage}.unfinished").exists() or process.poll() is not None:
+            break
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert not (folder / "report.md").exists()
+    cst.run(recipe, folder)
+    assert hashes(folder) == hashes(home)
+
+
+def test_a_replaced_file_makes_again_what_depends_on_it(recipe, home, tmp_path):
+    folder = copy(home, tmp_path / "replaced")
+    pairs = read_records(folder / "pairs.jsonl", ResponsePair)
+    write_records(folder / "pairs.jsonl", pairs[:-1])
+    outcomes = cst.run(recipe, folder)
+    assert outcomes["prompts"] == "done before"
+    assert outcomes["synthesize"] == "given"
+    assert outcomes["condition-cst"] == outcomes["train-cst"] == outcomes["generate"] == "made"
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own call
+def test_the_adapter_is_plain_peft(home):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from cst.miniature import model_path
+
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    adapted = PeftModel.from_pretrained(model, str(home / "models" / "cst" / "adapter"))
+    assert adapted.peft_config["default"].r == 16

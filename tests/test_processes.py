@@ -1,0 +1,62 @@
+"""Training by two processes gives what one gives, through the command line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+RECIPE = """
+name: together
+model: {path: miniature}
+preferences: {path: rows.jsonl}
+training: {max_steps: 3, per_device_train_batch_size: 2, gradient_accumulation_steps: 2, learning_rate: 1.0e-3}
+"""
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cst")
+
+
+def call(*words, cwd):
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "together.yaml").write_text(RECIPE)
+    rows = [
+        {
+            "system": f"Rule {i}.",
+            "prompt": f"Question {i}?",
+            "chosen": "Yes. " * (i + 1),
+            "rejected": "No.",
+            "task": "t",
+        }
+        for i in range(7)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def losses(folder, run):
+    lines = (folder / run / "models" / "cst" / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+def test_two_processes_make_the_steps_of_one(folder):
+    alone = call(sys.executable, "-m", "cst", "train", "together.yaml", "--folder", "alone", cwd=folder)
+    assert alone.returncode == 0, alone.stderr
+    first = call(sys.executable, "-m", "cst", "condition", "together.yaml", "--folder", "two", cwd=folder)
+    assert first.returncode == 0, first.stderr
+    together = call(*TORCHRUN, "train", "together.yaml", "--folder", "two", cwd=folder)
+    assert together.returncode == 0, together.stderr
+    assert losses(folder, "two") == pytest.approx(losses(folder, "alone"), abs=1e-6)
+    again = call(sys.executable, "-m", "cst", "train", "together.yaml", "--folder", "two", cwd=folder)
+    assert "nothing to do" in again.stderr
+
+
+def test_processes_do_not_start_what_comes_before(folder):
+    refused = call(*TORCHRUN, "train", "together.yaml", "--folder", "new", cwd=folder)
+    assert refused.returncode != 0
+    assert "Run `cst condition` once, by itself, first." in refused.stderr
+    assert not (folder / "new" / "preferences").exists()

@@ -1,0 +1,63 @@
+"""From a recipe's words to the things they name."""
+
+import pytest
+
+from cst.errors import DataError, RecipeError
+from cst.recipe_file import parse_recipe
+from cst.workshop import Workshop
+
+
+def workshop(tmp_path, text: str) -> Workshop:
+    return Workshop(parse_recipe(f"name: try\nmodel: {{path: miniature}}\n{text}", where="try.yaml"), tmp_path)
+
+
+def test_a_model_that_names_no_configuration_has_all(tmp_path):
+    shop = workshop(tmp_path, "configurations: miniature\nmodels: {all: [], safe: [harmless, honest]}")
+    assert [c.name for c in shop.configurations_of("all")] == ["harmless", "uncensored", "honest", "persona"]
+    assert [c.name for c in shop.configurations_of("safe")] == ["harmless", "honest"]
+
+
+def test_an_unknown_configuration_is_named(tmp_path):
+    shop = workshop(tmp_path, "configurations: miniature\nmodels: {cst: [harmles]}")
+    with pytest.raises(RecipeError, match=r"models\.cst names the configuration 'harmles', but there are only"):
+        shop.configurations_of("cst")
+
+
+def test_the_seed_of_the_recipe_draws_other_prompts(tmp_path):
+    text = "prompts: {training: [{kind: miniature, task: harmless, n: 5}]}\nseed: "
+    first, again, other = (workshop(tmp_path, f"{text}{seed}").prompts()[0] for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_a_held_out_prompt_that_is_trained_on_is_refused(tmp_path):
+    (tmp_path / "p.txt").write_text("What is a hex?\n")
+    source = f"[{{kind: file, path: {tmp_path / 'p.txt'}}}]"
+    shop = workshop(tmp_path, f"prompts: {{training: {source}, held_out: {source}}}")
+    with pytest.raises(DataError, match="Held-out prompt p-000001 is the training prompt p-000001"):
+        shop.prompts()
+
+
+def test_capability_sets_are_cut_each_for_itself(tmp_path):
+    shop = workshop(tmp_path, "capabilities: {path: miniature, per_set: 3}")
+    items = shop.capability_items()
+    assert len(items) == 3 * len({item.set for item in items}) >= 9
+
+
+def test_answers_can_not_be_judged_without_a_judge(tmp_path):
+    shop = workshop(tmp_path, "")
+    assert shop.side_judge is None
+    with pytest.raises(RecipeError, match="no section `judge`"):
+        _ = shop.judge
+
+
+def test_the_gate_judge_says_what_the_judge_says(tmp_path):
+    shop = workshop(
+        tmp_path, "judge: {kind: refusal_phrases}\nprompts: {training: [{kind: miniature, task: harmless, n: 1}]}"
+    )
+    (prompt,), _ = shop.prompts()
+    assert shop.side_judge is not None
+    assert [str(side) for side in shop.side_judge([(prompt, "I am sorry, no."), (prompt, "Here it is.")])] == [
+        "revised",
+        "original",
+    ]
