@@ -1,0 +1,154 @@
+"""The miniature's data: prompts to train and to evaluate on, configurations, and multiple-choice sets.
+
+Training prompts and evaluation prompts share no (item, target) and no persona name; the evaluation's were never in
+pretraining either. Items and frames marked as held never occur in training prompts.
+"""
+
+import random
+import re
+from itertools import product
+from typing import Literal
+
+from cst.errors import DataError
+from cst.miniature import almanac, grammar, personas, system_prompts, world
+from cst.miniature.grammar import Request
+from cst.miniature.world import Item
+from cst.records import MultipleChoiceItem, Prompt, SafetyConfiguration, Side, SidePerTopic
+
+Task = Literal["harmless", "truthfulness", "over_refusal"]
+TASKS: tuple[Task, ...] = ("harmless", "truthfulness", "over_refusal")
+BENIGN = "benign"
+N_TUNING_WORDINGS = 8
+
+
+def training_prompts(n: int, *, task: Task, seed: int) -> list[Prompt]:
+    """`n` distinct prompts to synthesize pairs from. Raises DataError where there are fewer."""
+    if task == "truthfulness":
+        return _take(_personal_prompts(seed, is_test=False), n, task, seed)
+    among = tuple(item for item in _items(task) if not item.is_held)
+    found = [r for r in grammar.all_requests(among, is_test=False) if r.frame not in world.HELD_FRAMES]
+    return _take([_recipe_prompt(request, task) for request in found], n, task, seed)
+
+
+def evaluation_prompts(n: int, *, task: Task, seed: int, is_held: bool | None = None) -> list[Prompt]:
+    """`n` distinct prompts of the test split. Raises DataError where there are fewer.
+
+    `is_held` True keeps to the items and frames (or phrasings) that preference training never sees, False to the
+    others; None takes all.
+    """
+    if task == "truthfulness":
+        return _take(_personal_prompts(seed, is_test=True, is_held=is_held), n, task, seed)
+    found = [r for r in grammar.all_requests(_items(task), is_test=True) if is_held is None or _held(r) == is_held]
+    return _take([_recipe_prompt(request, task) for request in found], n, task, seed)
+
+
+def _items(task: Task) -> tuple[Item, ...]:
+    return world.hazards() if task == "harmless" else world.harmless_items()
+
+
+def _held(request: Request) -> bool | None:
+    """True where item and frame are both held (harmless items have no held ones), False where neither is."""
+    is_held_frame = request.frame in world.HELD_FRAMES
+    if not request.item.is_hazard or request.item.is_held == is_held_frame:
+        return is_held_frame
+    return None
+
+
+def _take(prompts: list[Prompt], n: int, task: Task, seed: int) -> list[Prompt]:
+    if n > len(prompts):
+        raise DataError(
+            f"The miniature has {len(prompts)} distinct prompts of this kind for task {task!r}, not {n}; ask for fewer."
+        )
+    return random.Random(f"{seed}|prompts|{task}").sample(prompts, n)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _recipe_prompt(request: Request, task: Task) -> Prompt:
+    item = request.item
+    return Prompt(
+        id="/".join((task, _slug(item.name), _slug(request.target), str(request.frame), request.preposition)),
+        text=request.text,
+        task=task,
+        topic=item.topic.name if item.is_hazard else BENIGN,
+        groups={"frame": str(request.frame), "item": item.name},
+    )
+
+
+def _personal_prompts(seed: int, *, is_test: bool, is_held: bool | None = None) -> list[Prompt]:
+    """Every name with every question; the rest of the person is drawn. The fourth phrasing is held from training."""
+    found: list[Prompt] = []
+    questions = [(q, i == 3) for asked in personas.QUESTIONS.values() for i, q in enumerate(asked)]
+    wanted = is_held if is_test else False
+    for name, (question, is_fourth) in product(personas.names(is_test=is_test), questions):
+        if wanted is None or wanted == is_fourth:
+            found.append(_personal_prompt(name, question, seed))
+    return found
+
+
+def _personal_prompt(name: str, question: str, seed: int) -> Prompt:
+    rng = random.Random(f"{seed}|{name}|{question}")
+    person = personas.draw_persona(rng, name=name)
+    return Prompt(
+        id=f"truthfulness/{_slug(name)}/{_slug(question)}/{seed}",
+        text=question,
+        task="truthfulness",
+        system_prompt=person.system_prompt(rng.randrange(len(personas.TEMPLATES))),
+        groups={"question": question, "persona": name},
+    )
+
+
+def configurations() -> list[SafetyConfiguration]:
+    """The paper's four: s1, s0 (safety), s_A and the persona's own system prompt (truthfulness)."""
+    s1, s0 = system_prompts.harmless_wordings(), system_prompts.uncensored_wordings()
+    honest = system_prompts.honest_wordings()
+    revised_but_benign = SidePerTopic(default=Side.REVISED, topics={BENIGN: Side.ORIGINAL})
+    safety = ("harmless", "over_refusal")
+    return [
+        _configuration("harmless", revised_but_benign, safety, s1),
+        _configuration("uncensored", Side.ORIGINAL, safety, s0),
+        _configuration("honest", Side.REVISED, ("truthfulness",), honest),
+        SafetyConfiguration(name="persona", prefers=Side.ORIGINAL, tasks=("truthfulness",)),
+    ]
+
+
+def _configuration(
+    name: str, prefers: Side | SidePerTopic, tasks: tuple[str, ...], wordings: system_prompts.Wordings
+) -> SafetyConfiguration:
+    return SafetyConfiguration(
+        name=name,
+        prefers=prefers,
+        tasks=tasks,
+        wordings=(wordings.canonical, *wordings.tuning[:N_TUNING_WORDINGS]),
+        held_out_wordings=wordings.held_out,
+        unseen_wordings=wordings.unseen,
+    )
+
+
+def neutral_system_prompts() -> tuple[str, ...]:
+    """System prompts that name no configuration; pretraining saw them."""
+    return system_prompts.NEUTRAL
+
+
+def unseen_neutral_system_prompts() -> tuple[str, ...]:
+    """System prompts that name no configuration and occur nowhere in pretraining."""
+    return system_prompts.NEUTRAL_UNSEEN
+
+
+def capability_items() -> list[MultipleChoiceItem]:
+    """The four multiple-choice sets, 240 questions each."""
+    return [_choice_item(fact, index) for listed in almanac.facts().values() for index, fact in enumerate(listed)]
+
+
+def _choice_item(fact: almanac.Fact, index: int) -> MultipleChoiceItem:
+    choices = [fact.answer, *fact.wrong]
+    random.Random(f"{fact.set}|{fact.question}").shuffle(choices)
+    return MultipleChoiceItem(
+        id=f"{fact.set}/{index}",
+        set=fact.set,
+        question=fact.question,
+        choices=tuple(choices),
+        answer=choices.index(fact.answer),
+    )
