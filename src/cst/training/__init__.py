@@ -1,0 +1,1 @@
+"""Preferences to an adapter."""

@@ -1,0 +1,154 @@
+"""Preferences to tokens, and tokens to batches: what is trained on, in which order, in which step.
+
+The plan of the steps is a pure function of numbers, so that a resumed run walks the same way. A response is never cut:
+a row over the limit is refused, or dropped and counted. This file knows no model, only token numbers.
+"""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+
+import torch
+from torch import Tensor
+
+from cst.errors import TrainingError
+from cst.models.rendering import Renderer, TokenSequence
+from cst.records import Message, Preference
+
+
+@dataclass(frozen=True)
+class TokenizedPreference:
+    """One preference as two token sequences; both end with the end-of-turn token."""
+
+    id: str
+    configuration: str
+    chosen: TokenSequence
+    rejected: TokenSequence
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longer of the two sequences, prompt included."""
+        return max(len(self.chosen.tokens), len(self.rejected.tokens))
+
+
+@dataclass(frozen=True)
+class PaddedBatch:
+    """Sequences of unequal length in one tensor, padded on the right.
+
+    `input_ids` [B, T] int64; `attention_mask` [B, T] int64, 0 on padding; `labels` [B, T] int64, a token's own number
+    where it belongs to a response (its end token included) and IGNORED elsewhere.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+
+
+IGNORED = -100
+"""Label of a token that carries no log-prob: prompt and padding (the default of torch's cross entropy)."""
+
+
+def tokenize(preferences: Sequence[Preference], renderer: Renderer) -> list[TokenizedPreference]:
+    """Render each preference once: the same prompt before the chosen and before the rejected response."""
+    return [_tokenize(preference, renderer) for preference in preferences]
+
+
+def _tokenize(preference: Preference, renderer: Renderer) -> TokenizedPreference:
+    messages = [Message(role="user", content=preference.prompt)]
+    if preference.system_prompt is not None:
+        messages.insert(0, Message(role="system", content=preference.system_prompt))
+    return TokenizedPreference(
+        id=preference.id,
+        configuration=preference.configuration,
+        chosen=renderer.example(messages, preference.chosen),
+        rejected=renderer.example(messages, preference.rejected),
+    )
+
+
+def within_length(
+    rows: Sequence[TokenizedPreference], max_length: int, *, drop_long: bool, where: str
+) -> list[TokenizedPreference]:
+    """The rows that fit into `max_length` tokens; `where` names the limit in errors.
+
+    Raises:
+        TrainingError: There are no rows, a row is too long and `drop_long` is off, or no row is left.
+    """
+    if not rows:
+        raise TrainingError("training got 0 preferences. Give it at least one row.")
+    fitting = [row for row in rows if row.longest <= max_length]
+    if len(fitting) < len(rows) and not drop_long:
+        raise TrainingError(_too_long(rows, max_length, where))
+    if not fitting:
+        raise TrainingError(f"{where} leaves no room for any of {len(rows)} rows; raise it.")
+    return fitting
+
+
+def _too_long(rows: Sequence[TokenizedPreference], max_length: int, where: str) -> str:
+    lengths = [len(side.tokens) for row in rows for side in (row.chosen, row.rejected)]
+    long = sum(length > max_length for length in lengths)
+    first = next(row.id for row in rows if row.longest > max_length)
+    return (
+        f"{where} leaves no room for {long} of {len(lengths)} responses (the first in row {first!r}); "
+        f"raise it to {max(lengths)} or drop them with drop_long."
+    )
+
+
+def plan_steps(
+    n_rows: int, *, seed: int, epochs: int, rows_per_step: int, max_steps: int | None = None
+) -> list[list[int]]:
+    """Row indices of each optimizer step: every epoch is a shuffle of all rows, and its last step may be smaller.
+
+    A function of its arguments alone. `max_steps` stands above `epochs`, as in Hugging Face's trainer: fewer steps
+    cut the plan, more repeat the rows.
+    """
+    steps_per_epoch = -(-n_rows // rows_per_step)
+    wanted = max_steps if max_steps is not None else steps_per_epoch * epochs
+    endless = (step for epoch in count() for step in _epoch(n_rows, f"{seed}/{epoch}", rows_per_step))
+    return list(islice(endless, wanted))
+
+
+def _epoch(n_rows: int, seed: str, rows_per_step: int) -> list[list[int]]:
+    order = list(range(n_rows))
+    random.Random(seed).shuffle(order)
+    return [order[start : start + rows_per_step] for start in range(0, n_rows, rows_per_step)]
+
+
+def micro_batches(
+    step: Sequence[int], rows: Sequence[TokenizedPreference], *, size: int, rank: int = 0, world_size: int = 1
+) -> list[list[int]]:
+    """Positions in `step` that one process computes, `size` rows at a time, rows of like length together.
+
+    The rows are dealt out by length, so that processes have about the same work; each position is dealt once.
+    """
+    by_length = sorted(range(len(step)), key=lambda position: (rows[step[position]].longest, position))
+    mine = by_length[rank::world_size]
+    return [mine[start : start + size] for start in range(0, len(mine), size)]
+
+
+def pad(sequences: Sequence[TokenSequence], pad_token_id: int) -> PaddedBatch:
+    """One batch on the CPU. Right padding: positions count from 0 and no token sees padding under a causal mask."""
+    shape = (len(sequences), max(len(sequence.tokens) for sequence in sequences))
+    input_ids = torch.full(shape, pad_token_id)
+    attention_mask = torch.zeros(shape, dtype=torch.int64)
+    labels = torch.full(shape, IGNORED)
+    for row, sequence in enumerate(sequences):
+        tokens = torch.tensor(sequence.tokens)
+        end = len(tokens)
+        input_ids[row, :end] = tokens
+        attention_mask[row, :end] = 1
+        labels[row, sequence.response_start : end] = tokens[sequence.response_start :]
+    return PaddedBatch(input_ids, attention_mask, labels)
+
+
+def fingerprint_of_tokens(rows: Sequence[TokenizedPreference]) -> str:
+    """SHA-256 of ids, configurations, tokens and response starts, in order."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(
+            repr(
+                (row.id, row.configuration, *((s.response_start, s.tokens) for s in (row.chosen, row.rejected)))
+            ).encode()
+        )
+    return digest.hexdigest()

@@ -1,0 +1,118 @@
+"""Where a training stands, on disk: trained weights, AdamW's moments, and the lines of metrics so far.
+
+Safetensors and JSON, no pickle. A checkpoint is a folder renamed into place when it is whole, so that whatever kills
+the process, the last one is good. Random numbers need no state: each step draws from (seed, step). This file knows
+tensors by name only, and nothing of the loss.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from cst.errors import DataError, ModelError, TrainingError
+from cst.models.tensors import load_tensors, save_tensors, whole_folder
+from cst.store import fingerprint_of_file, read_json, read_records, write_json, write_records
+from cst.training.meters import StepMetrics
+
+WEIGHTS, OPTIMIZER, METRICS, STATE = "weights.safetensors", "optimizer.safetensors", "metrics.jsonl", "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training after `step` optimizer steps; tensors are on the CPU, by parameter name (moments: `moment/name`)."""
+
+    folder: Path
+    step: int
+    metrics: list[StepMetrics]
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+
+
+def step_folder(parent: Path, step: int) -> Path:
+    """`parent`/step-000010: sorts by step."""
+    return parent / f"step-{step:06d}"
+
+
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def save_checkpoint(
+    parent: Path, *, step: int, model: nn.Module, optimizer: AdamW, metrics: Sequence[StepMetrics]
+) -> Path:
+    """Write one checkpoint, then remove those before it."""
+    parameters = trained(model)
+    folder = step_folder(parent, step)
+    with whole_folder(folder) as partial:
+        save_tensors(partial / WEIGHTS, parameters)
+        save_tensors(partial / OPTIMIZER, _moments(parameters, optimizer))
+        write_records(partial / METRICS, metrics)
+        sums = {name: fingerprint_of_file(partial / name) for name in (WEIGHTS, OPTIMIZER, METRICS)}
+        write_json(partial / STATE, {"step": step, "sha256": sums})
+    for older in checkpoints(parent)[:-1]:
+        shutil.rmtree(older)
+    return folder
+
+
+def _moments(parameters: Mapping[str, nn.Parameter], optimizer: AdamW) -> dict[str, Tensor]:
+    state = cast(Mapping[Tensor, dict[str, Tensor]], optimizer.state)
+    return {f"{moment}/{name}": value for name, p in parameters.items() for moment, value in state[p].items()}
+
+
+def checkpoints(parent: Path) -> list[Path]:
+    """The checkpoints of a training, the last one last."""
+    return sorted(parent.glob("step-*"))
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        TrainingError: It is damaged.
+    """
+    try:
+        state: dict[str, Any] = read_json(folder / STATE)
+        for name, expected in state["sha256"].items():
+            if fingerprint_of_file(folder / name) != expected:
+                raise DataError(f"{folder / name} has changed since it was written")
+        return Checkpoint(
+            folder=folder,
+            step=state["step"],
+            metrics=read_records(folder / METRICS, StepMetrics),
+            weights=load_tensors(folder / WEIGHTS),
+            moments=load_tensors(folder / OPTIMIZER),
+        )
+    except (DataError, ModelError, KeyError, OSError) as error:
+        raise TrainingError(
+            f"The checkpoint {folder} is damaged: {error}. Remove the folder to start from the checkpoint before it, "
+            "or from the beginning."
+        ) from error
+
+
+@torch.no_grad()
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: AdamW) -> None:
+    """Put a checkpoint's weights into `model` and its moments into `optimizer`, both in place."""
+    for name, parameter in trained(model).items():
+        parameter.copy_(checkpoint.weights[name])
+        keys = {moment: f"{moment}/{name}" for moment in ("step", "exp_avg", "exp_avg_sq")}
+        if keys["step"] in checkpoint.moments:  # a weight that the loss doesn't reach has none
+            optimizer.state[parameter] = {
+                moment: _placed(checkpoint.moments[key], moment, parameter) for moment, key in keys.items()
+            }
+
+
+def _placed(value: Tensor, moment: str, parameter: nn.Parameter) -> Tensor:
+    """AdamW counts its steps on the CPU and keeps its averages beside the parameter."""
+    return value if moment == "step" else value.to(parameter.device)
+
+
+def remove_checkpoints(parent: Path) -> None:
+    """Remove all checkpoints: the finished training stands in their place."""
+    shutil.rmtree(parent, ignore_errors=True)

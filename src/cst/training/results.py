@@ -1,0 +1,123 @@
+"""A training's folder: what it is a training of, and what came out.
+
+    training.json           what is trained on what, written first; another training is refused
+    reference.safetensors   log-probs under the start model
+    metrics.jsonl           one line an optimizer step
+    checkpoints/            while it runs
+    snapshots/step-000010/  adapters along the way, if asked for
+    adapter/ or model/      what was tuned
+    result.json             written last
+
+Nothing in it depends on the clock. This file knows no tensor.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from cst.errors import TrainingError
+from cst.records import Record
+from cst.store import read_json, read_records, write_json
+from cst.training.meters import Alarm, StepMetrics, alarms
+
+REFERENCE, METRICS, CHECKPOINTS, SNAPSHOTS = "reference.safetensors", "metrics.jsonl", "checkpoints", "snapshots"
+_IDENTITY, _RESULT = "training.json", "result.json"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training came to. Losses are means over the rows of the first and the last step.
+
+    `adapter` is the folder of the adapter, or None where all weights were trained; then `model` is the folder of the
+    model. `dropped` rows were over the length limit.
+    """
+
+    steps: int
+    rows: int
+    dropped: int
+    first_loss: float
+    last_loss: float
+    adapter: Path | None
+    model: Path | None
+    alarms: tuple[Alarm, ...]
+
+
+class _Outcome(Record):
+    """result.json."""
+
+    steps: int
+    rows: int
+    dropped: int
+    first_loss: float
+    last_loss: float
+    tuned: str
+
+
+def tuned_folder(folder: Path, *, full: bool) -> Path:
+    """Where the tuned weights go."""
+    return folder / ("model" if full else "adapter")
+
+
+def compare_identity(folder: Path, identity: dict[str, Any]) -> None:
+    """Make sure that `folder` is empty of trainings, or holds one of this identity (nested values with names).
+
+    Raises:
+        TrainingError: It holds another; the message names what differs.
+    """
+    if not (folder / _IDENTITY).exists():
+        return
+    stored, wanted = _flat(read_json(folder / _IDENTITY)), _flat(identity)
+    changed = sorted(name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name))
+    if changed:
+        name = changed[0]
+        raise TrainingError(
+            f"{folder} holds another training: {', '.join(changed)} differ ({name} was {_short(stored.get(name))} and "
+            f"is {_short(wanted.get(name))}). Train in another folder, or remove this one."
+        )
+
+
+def write_identity(folder: Path, identity: dict[str, Any]) -> None:
+    """Say what is being trained here."""
+    write_json(folder / _IDENTITY, identity)
+
+
+def _flat(value: object, name: str = "") -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {name: repr(value)}
+    items = cast(dict[str, object], value).items()
+    return {inner: text for key, part in items for inner, text in _flat(part, f"{name}.{key}".lstrip(".")).items()}
+
+
+def _short(text: str | None) -> str:
+    return "absent" if text is None else text if len(text) <= 24 else text[:21] + "..."
+
+
+def write_result(folder: Path, metrics: list[StepMetrics], *, rows: int, dropped: int, tuned: Path) -> None:
+    """Say that the training is finished."""
+    outcome = _Outcome(
+        steps=len(metrics),
+        rows=rows,
+        dropped=dropped,
+        first_loss=metrics[0].loss,
+        last_loss=metrics[-1].loss,
+        tuned=tuned.name,
+    )
+    write_json(folder / _RESULT, outcome)
+
+
+def read_result(folder: Path) -> TrainingResult | None:
+    """The result of a finished training, or None."""
+    if not (folder / _RESULT).exists():
+        return None
+    outcome = _Outcome.model_validate(read_json(folder / _RESULT))
+    tuned = folder / outcome.tuned
+    return TrainingResult(
+        steps=outcome.steps,
+        rows=outcome.rows,
+        dropped=outcome.dropped,
+        first_loss=outcome.first_loss,
+        last_loss=outcome.last_loss,
+        adapter=tuned if outcome.tuned == "adapter" else None,
+        model=tuned if outcome.tuned == "model" else None,
+        alarms=alarms(read_records(folder / METRICS, StepMetrics)),
+    )

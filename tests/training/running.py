@@ -1,0 +1,51 @@
+"""Short trainings of the tiny model, and ways to look at them and to disturb them."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tiny import mirrored_preferences
+
+from cst.models.loading import LoadedModel
+from cst.recipe import TrainingSettings
+from cst.store import read_records
+from cst.training.loop import train
+from cst.training.meters import StepMetrics
+from cst.training.results import TrainingResult
+
+LN2 = math.log(2)
+
+
+def settings(**changes: object) -> TrainingSettings:
+    values: dict[str, object] = {
+        "learning_rate": 5e-3,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "num_train_epochs": 3,
+        "lora_r": 4,
+        "lora_alpha": 8,
+        "save_steps": 2,
+    }
+    return TrainingSettings.model_validate(values | changes)
+
+
+def run(loaded: LoadedModel, folder: Path, n: int = 10, **changes: object) -> TrainingResult:
+    return train(mirrored_preferences(n), loaded=loaded, settings=settings(**changes), folder=folder)
+
+
+def metrics(folder: Path) -> list[StepMetrics]:
+    return read_records(folder / "metrics.jsonl", StepMetrics)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@contextmanager
+def forward_hook(loaded: LoadedModel, hook: object) -> Iterator[None]:
+    handle = loaded.model.register_forward_hook(hook)  # the seam through which a test reaches a running training
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from cst.training.meters import SINKING_NATS_PER_TOKEN, RowMeters, StepMetrics, alarms, step_metrics
+
+
+def meters(chosen: list[float], reference: list[float], tokens: list[float]) -> RowMeters:
+    columns = {name: torch.zeros(len(chosen), dtype=torch.float64) for name in RowMeters.__dataclass_fields__}
+    told = {"chosen_logps": chosen, "reference_chosen_logps": reference, "chosen_tokens": tokens}
+    return RowMeters(**columns | {name: torch.tensor(values, dtype=torch.float64) for name, values in told.items()})
+
+
+def line(step: int, rows: RowMeters, names: list[str]) -> StepMetrics:
+    return step_metrics(rows, names, step=step, epoch=0.5, learning_rate=1e-3, grad_norm=1.0)
+
+
+def test_means_are_by_configuration():
+    found = line(1, meters([-10, -20, -30], [-10, -10, -30], [10, 10, 10]), ["a", "b", "a"])
+    assert list(found.configurations) == ["a", "b"]
+    assert found.configurations["a"].rows == 2
+    assert found.configurations["a"].chosen_logps == -20
+    assert found.configurations["a"].chosen_log_ratio_per_token == 0
+    assert found.configurations["b"].chosen_log_ratio_per_token == pytest.approx(-1.0)
+
+
+def test_the_alarm_is_of_tokens_and_told_once():
+    calm = line(1, meters([-10], [-9], [10]), ["a"])
+    sinking = [line(step, meters([-10 - step], [-7], [10]), ["a"]) for step in (2, 3)]
+    assert not calm.sinking
+    assert [part.sinking for part in sinking] == [("a",), ("a",)]
+    (alarm,) = alarms([calm, *sinking])
+    assert alarm.step == 2
+    assert alarm.chosen_log_ratio_per_token < SINKING_NATS_PER_TOKEN
+    assert "'a'" in str(alarm)
+    assert "nll_weight" in str(alarm)
+
+
+def test_stacking_and_a_file_keep_everything():
+    rows = meters([-10.25, -1e-300], [0.1, 2], [3, 4])
+    again = RowMeters.unstacked(rows.stacked())
+    assert rows.stacked().shape == (2, RowMeters.width())
+    assert torch.equal(again.stacked(), rows.stacked())
+    told = line(1, rows, ["a", "b"])
+    assert StepMetrics.model_validate_json(told.model_dump_json()) == told
