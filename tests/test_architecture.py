@@ -30,6 +30,7 @@ FILES = {
     "cst.store": "the hall's files",
     "cst.run_folder": "its lock and the clearing of a stage's folders",
     "cst.models.tensors": "weights",
+    "cst.models.loading": "weights",
     "cst.models.folders": "looks at a model's files before they are loaded",
     "cst.training.loop": "appends a line to metrics.jsonl after each step",
     "cst.training.checkpoints": "clears checkpoints that are no longer needed",
@@ -247,6 +248,22 @@ def test_a_light_import_stays_light(statement):
     done = subprocess.run([sys.executable, "-c", tell], capture_output=True, text=True, check=False)
 
     assert done.stdout.splitlines()[-1:] == ["loaded:"], done.stderr
+
+
+@pytest.mark.parametrize("words", [["check", "miniature"], ["condition", "r.yaml"]], ids=" ".join)
+def test_verbs_that_load_no_model_do_without_torch(tmp_path, words):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "x", "chosen": "y", "rejected": "z"}\n')
+    (tmp_path / "r.yaml").write_text(
+        "name: light\nmodel: {path: miniature}\npreferences: {path: rows.jsonl}\nmodels: {dpo: []}\n"
+    )
+    heavy = f"{HEAVY - {'safetensors'}} & sys.modules.keys()"
+    tell = (
+        f"import sys; sys.argv = {['cst', *words]}\nfrom cst.cli import main\n"
+        f"try: main()\nexcept SystemExit as end: print('ended with', end.code, *({heavy}))"
+    )
+    done = subprocess.run([sys.executable, "-c", tell], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.stdout.splitlines()[-1:] == ["ended with 0"], done.stderr
 
 
 @pytest.mark.parametrize("module", [name for name in TREES if name not in FILES])

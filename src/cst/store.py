@@ -50,7 +50,7 @@ def _dump(value: object) -> object:
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file and rename it into place; parent folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    neighbour = path.with_name(f".{path.name}.partial")  # one name: what a killed writer left is written over
     try:
         with neighbour.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)

@@ -76,7 +76,9 @@ def load_model(
     weights = weight_files(folder)
     template = None if chat_template is None else template_text(Path(chat_template))
     tokenizer = load_tokenizer(path)
-    renderer = Renderer.for_tokenizer(tokenizer, system_policy=system_policy, chat_template=template)
+    if template is not None:
+        tokenizer.chat_template = template  # saved with whatever is made of this model
+    renderer = Renderer.for_tokenizer(tokenizer, system_policy=system_policy)
     place = torch.device(device or _default_device())
     stored = _stored_dtype(weights[0])
     model = _load_weights(folder, stored if dtype == "auto" and place.type != "cpu" else _ASKED[dtype])
