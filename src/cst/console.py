@@ -155,7 +155,7 @@ def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None
 
 def merge(model: str, adapter: Path, out: Path, *, as_json: bool) -> None:
     """Merge an adapter and say how the merged model's answers compare."""
-    from cst.models.adapters import merge_adapter
+    from cst.models.merging import merge_adapter
 
     if model == "miniature":
         from cst.miniature import model_path

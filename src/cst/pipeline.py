@@ -6,6 +6,7 @@ needs them, so that a stage without a model never loads one.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -81,25 +82,27 @@ def _keep_recipe(workshop: Workshop, *, update: bool) -> None:
 
 
 def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
-    """The stages that a recipe asks for, in order, up to and including a verb."""
-    recipe = workshop.recipe
+    """The stages that a recipe asks for, in order, up to and including a verb; those after it aren't even looked at."""
+    recipe, held_out = workshop.recipe, bool(workshop.recipe.prompts.held_out)
     made: list[Step] = []
-    if recipe.prompts.training or recipe.prompts.held_out:
-        made.append(Step("synthesize", _prompts(workshop)))
-    if recipe.synthesis is not None and recipe.preferences is None:
-        made.append(Step("synthesize", _synthesize(workshop)))
-    made.extend(Step("condition", _condition(workshop, model)) for model in recipe.models)
-    made.extend(Step("train", train_stage(workshop, model)) for model in recipe.models)
-    if recipe.prompts.held_out:
-        made.append(Step("generate", _generate(workshop)))
-        made.append(Step("judge", _judge(workshop)))
-        made.append(Step("score", _score(workshop)))
-    if recipe.prompts.held_out and recipe.generation.curve_prompts:
-        made.append(Step("score", _curve(workshop)))
-    if recipe.capabilities is not None:
-        made.append(Step("score", _capabilities(workshop)))
-    made.append(Step("report", _report(workshop, made)))
-    return [step for step in made if VERBS.index(step.verb) <= VERBS.index(until)]
+
+    def add(verb: Verb, stage_of: Callable[[Workshop], Stage], *, wanted: bool = True) -> None:
+        if wanted and VERBS.index(verb) <= VERBS.index(until):
+            made.append(Step(verb, stage_of(workshop)))
+
+    add("synthesize", _prompts, wanted=held_out or bool(recipe.prompts.training))
+    add("synthesize", _synthesize, wanted=recipe.synthesis is not None and recipe.preferences is None)
+    for model in recipe.models:
+        add("condition", partial(_condition, model=model))
+    for model in recipe.models:
+        add("train", partial(train_stage, model=model))
+    add("generate", _generate, wanted=held_out)
+    add("judge", _judge, wanted=held_out)
+    add("score", _score, wanted=held_out)
+    add("score", _curve, wanted=held_out and recipe.generation.curve_prompts > 0)
+    add("score", _capabilities, wanted=recipe.capabilities is not None)
+    add("report", partial(_report, before=made))
+    return made
 
 
 def _prompts(workshop: Workshop) -> Stage:

@@ -156,7 +156,7 @@ class TrainingSettings(Record):
     )
     gradient_checkpointing: bool = Field(default=False, description="Recompute activations to save memory.")
     mixed_precision: Literal["no", "bf16"] = Field(default="no", description="Autocast of the forward pass.")
-    logging_steps: int = Field(default=1, ge=1, description="Optimizer steps between two lines of the log and the trackers.")
+    logging_steps: int = Field(default=1, ge=1, description="Optimizer steps between two entries of log and trackers.")
     save_steps: int = Field(default=50, ge=1, description="Optimizer steps between two checkpoints.")
     snapshot_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(), description="Steps whose adapter is kept, to draw scores along the training."

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from tiny import load_tiny, tiny_model, tiny_tokenizer, write_tiny
+from tiny import load_tiny, tiny_model, tuned, write_tiny
 from transformers import AutoModelForCausalLM
 
 from cst.errors import ModelError
-from cst.models.adapters import PROBES, add_lora, load_adapter, merge_adapter, save_adapter
+from cst.models.adapters import add_lora, load_adapter, save_adapter
 from cst.models.loading import load_model
 
 TOKENS = torch.tensor([[1, 3, 40, 50, 60]])
@@ -18,16 +18,6 @@ TOKENS = torch.tensor([[1, 3, 40, 50, 60]])
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("base") / "model")
-
-
-def tuned(model: torch.nn.Module, *, r: int = 4, scale: float = 0.1) -> PeftModel:
-    """An adapter that has learned something: its B is not 0."""
-    adapted = add_lora(model, r=r, alpha=2 * r, dropout=0.0, target_modules="all-linear", seed=1)
-    generator = torch.Generator().manual_seed(2)
-    for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=scale, generator=generator)
-    return adapted.eval()
 
 
 def test_a_fresh_adapter_changes_nothing_and_is_all_that_learns():
@@ -121,31 +111,3 @@ def test_an_adapter_of_another_model_is_refused(base: Path, tmp_path: Path):
     config.write_text(config.read_text().replace('"r": 2', '"r": 3'))
     with pytest.raises(ModelError, match="adapter of another model"):
         load_adapter(tiny_model(), tmp_path / "adapter")
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_merged_model_answers_as_the_adapter_does(dtype: torch.dtype, tmp_path: Path):
-    base = tmp_path / "base"
-    tiny_model().to(dtype).save_pretrained(base)
-    tiny_tokenizer().save_pretrained(base)
-    adapted = tuned(load_tiny(base).model)
-    save_adapter(adapted, tmp_path / "adapter", base=str(base))
-    report = merge_adapter(str(base), tmp_path / "adapter", tmp_path / "merged")
-    assert report.dtype == str(dtype).removeprefix("torch.")
-    assert report.prompts == len(PROBES)
-    merged = load_model(str(tmp_path / "merged"), device="cpu")
-    assert merged.checkpoint_dtype == dtype
-    assert merged.tokenizer.chat_template == tiny_tokenizer().chat_template
-    with torch.no_grad():
-        difference = (merged.model(TOKENS).logits - adapted(TOKENS).logits).abs().max()
-    if dtype == torch.float32:
-        assert report.same_answers == report.prompts
-        assert report.largest_difference < 1e-4
-        assert difference < 1e-4
-    else:
-        assert 1e-4 < report.largest_difference < 0.5
-
-
-def test_merging_over_something_is_refused(base: Path, tmp_path: Path):
-    with pytest.raises(ModelError, match="exists already"):
-        merge_adapter(str(base), tmp_path, tmp_path)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from cst.models.adapters import add_lora
 from cst.models.loading import LoadedModel, load_model
 from cst.records import Preference
 
@@ -98,3 +100,13 @@ def mirrored_preferences(n: int = 10) -> list[Preference]:
                 )
             )
     return rows
+
+
+def tuned(model: torch.nn.Module, *, r: int = 4, scale: float = 0.1) -> PeftModel:
+    """An adapter that has learned something: its B is not 0."""
+    adapted = add_lora(model, r=r, alpha=2 * r, dropout=0.0, target_modules="all-linear", seed=1)
+    generator = torch.Generator().manual_seed(2)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=scale, generator=generator)
+    return adapted.eval()

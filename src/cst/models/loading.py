@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from cst.errors import ModelError
+from cst.models.adapters import load_adapter
 from cst.models.folders import (
     TOKENIZER_FILES,
     damaged,
@@ -96,8 +97,6 @@ def load_model(
 
 
 def _with_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrainedModel:
-    from cst.models.adapters import load_adapter  # adapters import this file: they merge and reload
-
     wrapped = load_adapter(model, folder)
     return cast(PreTrainedModel, wrapped.merge_and_unload() if merge and model.dtype == torch.float32 else wrapped)
 
