@@ -1,6 +1,7 @@
 """The command line from outside: quick, one message for a user's error, exit code 2, no traceback."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,6 +136,53 @@ def test_a_row_longer_than_the_model_is_refused_before_training(folder):
 def test_a_model_that_is_not_there_is_named(folder):
     message = refused("train", "try.yaml", "--set", "model.path=./no/such/model", cwd=folder)
     assert "No model folder at './no/such/model'" in message
+
+
+def no_template(model: Path) -> None:
+    (model / "chat_template.jinja").unlink()
+
+
+def no_system_role(model: Path) -> None:
+    template = model / "chat_template.jinja"
+    refuse = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    template.write_text(refuse + template.read_text())
+
+
+def pickled(model: Path) -> None:
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+
+
+def own_code(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModelForCausalLM": "code.Model"}}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (no_template, "no chat template"),
+        (no_system_role, "fold_into_user"),
+        (pickled, "pickle"),
+        (own_code, "trust_remote_code"),
+    ],
+)
+def test_a_model_that_can_not_be_used_is_refused_with_what_to_do(folder, spoil, expected):
+    from cst.miniature import model_path
+
+    model = folder / "model"
+    shutil.copytree(model_path(), model)
+    spoil(model)
+    assert expected in refused("train", "try.yaml", "--set", "model.path=model", cwd=folder)
+
+
+def test_a_template_without_system_role_is_trained_on_when_folding_is_named(folder):
+    from cst.miniature import model_path
+
+    shutil.copytree(model_path(), folder / "model")
+    no_system_role(folder / "model")
+    words = ("--set", "model.path=model", "--set", "model.system_policy=fold_into_user")
+    done = cst("train", "try.yaml", *words, cwd=folder)
+    assert done.returncode == 0, done.stderr
 
 
 def test_another_recipe_in_the_same_folder_is_refused_until_update(folder):

@@ -43,6 +43,17 @@ def test_figures_outside_are_not_met(tmp_path):
     assert not any(line.met for line in lines)
 
 
+def test_a_set_that_shares_the_honest_theme_may_rise_and_not_fall(tmp_path):
+    def met(name: str, difference: float) -> bool:
+        seen(tmp_path, lambda _expected: 50)
+        write_json(tmp_path / "capability.json", [capability(difference).model_copy(update={"set": name})])
+        return expectations_of(tmp_path)[-1].met
+
+    assert met("truthfulqa_mini", 0.06)
+    assert not met("truthfulqa_mini", -0.04)
+    assert not met("arc_mini", 0.06)
+
+
 def test_a_score_that_is_missing_is_an_error(tmp_path):
     write_json(tmp_path / "scores.json", [])
     write_json(tmp_path / "capability.json", [])

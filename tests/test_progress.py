@@ -22,6 +22,12 @@ def test_what_was_done_before_is_counted(capsys):
     assert "work: 7/7 in" in capsys.readouterr().err
 
 
+def test_a_batch_counts_for_its_rows(capsys):
+    list(track([[1, 2, 3], [4]], description="work", weight=len))
+
+    assert capsys.readouterr().err == "work: 4/4 in 0 s\n"
+
+
 def test_an_iterator_of_unknown_length_shows_no_total(capsys):
     list(track(iter("ab"), description="work"))
 

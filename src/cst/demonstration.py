@@ -53,6 +53,9 @@ EXPECTATIONS = (
 CAPABILITY_CHANGE = 0.03
 """A capability set should change by at most this share after CST."""
 
+MAY_RISE = ("truthfulqa_mini",)
+"""Sets whose theme the honest configuration shares: they should not fall. (In the paper TruthfulQA rises, by 9.5.)"""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -106,8 +109,9 @@ def _capability(score: "CapabilityScore") -> Seen:
     change = score.change
     assert change is not None
     figure = f"{change.difference:+.3f} [{change.low:+.3f}, {change.high:+.3f}] n={score.n}, 0 unscored"
-    met = abs(change.difference) <= CAPABILITY_CHANGE
-    return Seen(f"CST, change of {score.set}", f"-{CAPABILITY_CHANGE} to +{CAPABILITY_CHANGE}", met, figure)
+    highest = 1.0 if score.set in MAY_RISE else CAPABILITY_CHANGE
+    met = -CAPABILITY_CHANGE <= change.difference <= highest
+    return Seen(f"CST, change of {score.set}", f"{-CAPABILITY_CHANGE:+.2f} to {highest:+.2f}", met, figure)
 
 
 def _table(runs: Sequence[Sequence[Seen]]) -> "Table":

@@ -5,7 +5,7 @@ This file knows nothing of what is being worked on, and is the only one that dra
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -14,19 +14,26 @@ SECONDS_BETWEEN_LINES = 5.0
 """Where standard error is no terminal, at most one line in this time (and one at the end)."""
 
 
-def track(items: Iterable[T], *, description: str, total: int | None = None, done: int = 0) -> Iterator[T]:
+def track(
+    items: Iterable[T],
+    *,
+    description: str,
+    total: int | None = None,
+    done: int = 0,
+    weight: Callable[[T], int] = lambda _item: 1,
+) -> Iterator[T]:
     """Yield the items and show how far the work has come.
 
-    `total` counts all the work, `done` what was finished before (a resumed run starts there); without `total`, the
-    length of `items` is added to `done`.
+    `total` counts all the work, `done` what was finished before (a resumed run starts there). An item counts for
+    `weight(item)`: a batch for its rows. Without `total`, a sequence of items is summed up.
     """
-    if total is None:
-        total = done + len(items) if hasattr(items, "__len__") else None  # pyright: ignore[reportArgumentType]
+    if total is None and isinstance(items, Sequence):
+        total = done + sum(weight(item) for item in items)
     draw = _bar if sys.stderr.isatty() else _lines
-    return draw(items, description, total, done)
+    return draw(items, description, total, done, weight)
 
 
-def _bar(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
+def _bar(items: Iterable[T], description: str, total: int | None, done: int, weight: Callable[[T], int]) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -48,15 +55,17 @@ def _bar(items: Iterable[T], description: str, total: int | None, done: int) -> 
         task = progress.add_task(description, total=total, completed=done)
         for item in items:
             yield item
-            progress.advance(task)
+            progress.advance(task, weight(item))
 
 
-def _lines(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
+def _lines(
+    items: Iterable[T], description: str, total: int | None, done: int, weight: Callable[[T], int]
+) -> Iterator[T]:
     started = last = time.monotonic()
     count, told = done, None
     for item in items:
         yield item
-        count += 1
+        count += weight(item)
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             _line(description, count, total, now - started)

@@ -17,7 +17,7 @@ def complete(
 ) -> list[ChatReply]:
     """One reply a request, in the order of the requests."""
     replies: dict[int, ChatReply] = {}
-    for indices in track(chat.plan(requests), description=description):
+    for indices in track(chat.plan(requests), description=description, weight=len):
         batch = [requests[index] for index in indices]
         replies.update(zip(indices, chat.answer(batch, sampling), strict=True))
     return [replies[index] for index in range(len(requests))]

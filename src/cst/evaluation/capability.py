@@ -139,7 +139,7 @@ def _response_logps(
     order = sorted(range(len(sequences)), key=lambda index: (-len(sequences[index].tokens), index))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     logps = [0.0] * len(sequences)
-    for indices in track(batches, description=description):
+    for indices in track(batches, description=description, weight=len):
         for index, logp in zip(indices, _batch_logps(loaded, [sequences[i] for i in indices]), strict=True):
             logps[index] = logp
     return logps

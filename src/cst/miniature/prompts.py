@@ -18,7 +18,7 @@ from cst.records import MultipleChoiceItem, Prompt, SafetyConfiguration, Side, S
 Task = Literal["harmless", "truthfulness", "over_refusal"]
 TASKS: tuple[Task, ...] = ("harmless", "truthfulness", "over_refusal")
 BENIGN = "benign"
-N_TUNING_WORDINGS = 8
+N_TUNING_WORDINGS = 24
 
 
 def training_prompts(n: int, *, task: Task, seed: int) -> list[Prompt]:

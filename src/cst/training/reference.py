@@ -59,7 +59,7 @@ def _shared_out(
     plan = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     mine = plan[accelerator.process_index :: accelerator.num_processes]
     logps = torch.zeros(len(sequences), dtype=torch.float64, device=accelerator.device)
-    shown = track(mine, description="reference log-probs") if accelerator.is_main_process else mine
+    shown = track(mine, description="reference log-probs", weight=len) if accelerator.is_main_process else mine
     for batch in shown:
         found = response_logps(
             model, [sequences[index] for index in batch], pad_token_id=pad_token_id, batch_size=batch_size

@@ -1,0 +1,26 @@
+"""What is printed: every cell of a table, text that looks like markup included."""
+
+from pathlib import Path
+
+from cst.console import draw, folder_of, read_recipe
+from cst.evaluation.tables import Heading, Rate, Table
+
+
+def test_a_table_is_drawn_whole(capsys):
+    rate = Rate(0.5, 0.25, 0.75, "2/4, 0 unscored")
+    draw(
+        Table(title="Title", columns=("model", "S1"), rows=(Heading("this run"), ("[red]x[/red]", rate)), note="Note.")
+    )
+    shown = capsys.readouterr().out
+    for text in ("Title", "model", "S1", "this run", "[red]x[/red]", ".500 [.250, .750] 2/4, 0 unscored", "Note."):
+        assert text in shown
+
+
+def test_the_run_folder_has_the_recipes_name_unless_told_otherwise():
+    recipe = read_recipe(Path("miniature"), [])
+    assert folder_of(recipe, None) == Path("runs/miniature")
+    assert folder_of(recipe, Path("elsewhere")) == Path("elsewhere")
+
+
+def test_overrides_reach_the_embedded_recipe():
+    assert read_recipe(Path("miniature"), ["training.beta=0.7"]).training.beta == 0.7
