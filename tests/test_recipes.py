@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from cst.pipeline import steps
 from cst.recipe import Recipe
 from cst.recipe_file import load_recipe
+from cst.run_folder import RunFolder
+from cst.workshop import Workshop
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted([*(ROOT / "recipes").rglob("*.y*ml"), *(ROOT / "src").rglob("recipe*.y*ml")])
@@ -28,6 +31,14 @@ def test_a_resolved_recipe_is_itself_a_recipe(path):
     recipe = load_recipe(path)
 
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_run_would_do_is_told_without_model_or_network(path, tmp_path):
+    plan = steps(Workshop(load_recipe(path), tmp_path))
+
+    assert plan[-1].verb == "report"
+    assert not any(RunFolder(tmp_path).is_up_to_date(step.stage) for step in plan)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))

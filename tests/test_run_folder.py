@@ -22,7 +22,7 @@ class Double:
 
     @property
     def stage(self) -> Stage:
-        return Stage("double", [self.factor], ["a.txt"], ["b.txt"], self.work)
+        return Stage("double", lambda: [self.factor], ["a.txt"], ["b.txt"], self.work)
 
 
 def test_a_stage_is_made_once_and_then_left_alone(tmp_path):
@@ -82,7 +82,7 @@ def test_what_a_killed_stage_left_is_not_taken_for_given(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        home.perform(Stage("double", [2], ["a.txt"], ["b.txt"], dies_after_writing))
+        home.perform(Stage("double", lambda: [2], ["a.txt"], ["b.txt"], dies_after_writing))
 
     assert not home.is_up_to_date(double.stage)
     assert home.perform(double.stage) == "made"
@@ -102,7 +102,7 @@ def test_unfinished_work_stays_for_a_resumed_stage_and_goes_for_a_changed_one(tm
                 raise KeyboardInterrupt
             (tmp_path / "b.txt").write_text("")
 
-        return Stage("slow", [factor], ["a.txt"], ["b.txt"], work, clears=["work"])
+        return Stage("slow", lambda: [factor], ["a.txt"], ["b.txt"], work, clears=["work"])
 
     for factor, dies in ((1, True), (1, True), (2, True), (2, False)):
         try:
@@ -121,7 +121,7 @@ def test_a_folder_is_hashed_with_its_names(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "x").write_text("1")
     home = RunFolder(tmp_path)
-    stage = Stage("copy", [], ["in"], ["out"], lambda: (tmp_path / "out").mkdir(exist_ok=True))
+    stage = Stage("copy", list, ["in"], ["out"], lambda: (tmp_path / "out").mkdir(exist_ok=True))
 
     home.perform(stage)
     assert home.is_up_to_date(stage)

@@ -113,7 +113,9 @@ def _prompts(workshop: Workshop) -> Stage:
         write_records(folder / "prompts.jsonl", training)
         write_records(folder / "held_out_prompts.jsonl", held_out)
 
-    depends = [workshop.recipe.prompts, workshop.recipe.seed, workshop.prompt_file_fingerprints()]
+    def depends() -> list[object]:
+        return [workshop.recipe.prompts, workshop.recipe.seed, workshop.prompt_file_fingerprints()]
+
     return Stage("prompts", depends, [], ["prompts.jsonl", "held_out_prompts.jsonl"], work)
 
 
@@ -131,7 +133,9 @@ def _synthesize(workshop: Workshop) -> Stage:
         write_records(folder / "drops.jsonl", made.drops)
         write_json(folder / "synthesis.json", made.summary)
 
-    depends = [settings, workshop.recipe.judge, workshop.recipe.model, workshop.model_fingerprint, seed]
+    def depends() -> list[object]:
+        return [settings, workshop.recipe.judge, workshop.recipe.model, workshop.model_fingerprint, seed]
+
     return Stage("synthesize", depends, ["prompts.jsonl"], ["pairs.jsonl", "drops.jsonl", "synthesis.json"], work)
 
 
@@ -152,10 +156,14 @@ def _condition(workshop: Workshop, model: str) -> Stage:
         write_records(output, condition(pairs, configurations, seed=workshop.recipe.seed))
 
     if source is not None:
-        depends = [str(source.path), fingerprint_of_file(source.path) if source.path.is_file() else None]
-        return Stage(f"condition-{model}", depends, [], [_preferences_of(model)], read)
+        file = source.path
+        return Stage(f"condition-{model}", lambda: _file(file), [], [_preferences_of(model)], read)
     depends = [*configurations, workshop.recipe.seed]
-    return Stage(f"condition-{model}", depends, ["pairs.jsonl"], [_preferences_of(model)], order)
+    return Stage(f"condition-{model}", lambda: depends, ["pairs.jsonl"], [_preferences_of(model)], order)
+
+
+def _file(path: Path) -> list[object]:
+    return [str(path), fingerprint_of_file(path) if path.is_file() else None]
 
 
 def train_stage(workshop: Workshop, model: str) -> Stage:
@@ -170,7 +178,9 @@ def train_stage(workshop: Workshop, model: str) -> Stage:
         rows = read_records(workshop.folder / _preferences_of(model), Preference)
         train(rows, loaded=workshop.load(), settings=settings, folder=folder, description=f"train {model}")
 
-    depends = [settings, workshop.recipe.model, workshop.model_fingerprint]
+    def depends() -> list[object]:
+        return [settings, workshop.recipe.model, workshop.model_fingerprint]
+
     outputs = [str(workshop.tuned_folder(model).relative_to(workshop.folder)), f"models/{model}/metrics.jsonl"]
     return Stage(f"train-{model}", depends, [_preferences_of(model)], outputs, work, clears=[f"models/{model}"])
 
@@ -183,6 +193,11 @@ def _loaded(workshop: Workshop, model: str) -> "LoadedModel":
     return workshop.base if model == BASE else workshop.load(workshop.tuned_folder(model))
 
 
+def _of_model(workshop: Workshop) -> list[object]:
+    """What decides an answer of any model of the run, besides its weights: they are input files."""
+    return [workshop.recipe.model, workshop.model_fingerprint, workshop.recipe.seed]
+
+
 def _generate(workshop: Workshop) -> Stage:
     folder, settings = workshop.folder, workshop.recipe.generation
 
@@ -193,8 +208,9 @@ def _generate(workshop: Workshop) -> Stage:
             completions.extend(_completions(workshop, model, prompts))
         write_records(folder / "completions.jsonl", completions)
 
-    depends: list[object] = [settings, *workshop.configurations, workshop.recipe.model, workshop.model_fingerprint]
-    depends.append(workshop.recipe.seed)
+    def depends() -> list[object]:
+        return [settings, *workshop.configurations, *_of_model(workshop)]
+
     return Stage("generate", depends, ["held_out_prompts.jsonl", *_trained(workshop)], ["completions.jsonl"], work)
 
 
@@ -227,7 +243,7 @@ def _judge(workshop: Workshop) -> Stage:
         completions = read_records(folder / "completions.jsonl", Completion)
         write_records(folder / "verdicts.jsonl", judge(completions, workshop.judge))
 
-    return Stage("judge", [workshop.recipe.judge], ["completions.jsonl"], ["verdicts.jsonl"], work)
+    return Stage("judge", lambda: [workshop.recipe.judge], ["completions.jsonl"], ["verdicts.jsonl"], work)
 
 
 def _score(workshop: Workshop) -> Stage:
@@ -250,7 +266,7 @@ def _score(workshop: Workshop) -> Stage:
         write_json(folder / "paired_tests.json", tests)
 
     inputs, outputs = ["completions.jsonl", "verdicts.jsonl"], ["scores.json", "paired_tests.json"]
-    return Stage("score", list(configurations), inputs, outputs, work)
+    return Stage("score", lambda: configurations, inputs, outputs, work)
 
 
 def _curve(workshop: Workshop) -> Stage:
@@ -266,8 +282,10 @@ def _curve(workshop: Workshop) -> Stage:
             points.extend(_points(workshop, model, chosen))
         write_json(folder / "curve.json", points)
 
-    depends: list[object] = [settings, *workshop.configurations, workshop.recipe.judge, workshop.recipe.seed]
-    depends += [workshop.recipe.training.snapshot_steps, workshop.recipe.model, workshop.model_fingerprint]
+    def depends() -> list[object]:
+        steps = workshop.recipe.training.snapshot_steps
+        return [settings, steps, *workshop.configurations, workshop.recipe.judge, *_of_model(workshop)]
+
     return Stage("curve", depends, ["held_out_prompts.jsonl", *_trained(workshop)], ["curve.json"], work)
 
 
@@ -313,9 +331,8 @@ def _capabilities(workshop: Workshop) -> Stage:
         write_records(folder / "capability_answers.jsonl", answers)
         write_json(folder / "capability.json", capability_scores(answers, base=BASE))
 
-    depends = [settings, workshop.recipe.model, workshop.model_fingerprint]
     outputs = ["capability_answers.jsonl", "capability.json"]
-    return Stage("capabilities", depends, _trained(workshop), outputs, work)
+    return Stage("capabilities", lambda: [settings, *_of_model(workshop)], _trained(workshop), outputs, work)
 
 
 def _report(workshop: Workshop, before: Sequence[Step]) -> Stage:
@@ -328,7 +345,10 @@ def _report(workshop: Workshop, before: Sequence[Step]) -> Stage:
         render_report(folder)
 
     inputs = [name for step in before for name in (*step.stage.inputs, *step.stage.outputs)]
-    depends = [workshop.recipe, *workshop.configurations, workshop.model_fingerprint]
+
+    def depends() -> list[object]:
+        return [workshop.recipe, *workshop.configurations, workshop.model_fingerprint]
+
     outputs = ["report.md", "report.html", "fingerprints.json"]
     return Stage("report", depends, list(dict.fromkeys(inputs)), outputs, work)
 

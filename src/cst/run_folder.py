@@ -24,13 +24,14 @@ Outcome: TypeAlias = Literal["made", "done before", "given"]
 class Stage:
     """One arrow of the method: files in, files out.
 
-    `depends_on` is all that decides the result besides the input files, as JSON values or records. Paths are relative
-    to the folder and may name folders. `work` makes the outputs, and may find what a killed run of it left behind;
-    folders in `clears` are emptied first, unless what lies there was made from the same.
+    `depends_on` gives all that decides the result besides the input files, as JSON values or records; it is asked only
+    when the stage's turn comes. Paths are relative to the folder and may name folders. `work` makes the outputs, and
+    may find what a killed run of it left behind; folders in `clears` are emptied first, unless what lies there was
+    made from the same.
     """
 
     name: str
-    depends_on: Sequence[object]
+    depends_on: Callable[[], Sequence[object]]
     inputs: Sequence[str]
     outputs: Sequence[str]
     work: Callable[[], None]
@@ -89,7 +90,8 @@ class RunFolder:
 
     def is_up_to_date(self, stage: Stage) -> bool:
         """Whether `perform` would find nothing to do; False where an input isn't there yet."""
-        if not all((self.path / name).exists() for name in stage.inputs):
+        files = (*stage.inputs, *stage.outputs)
+        if self._intent(stage).exists() or not all((self.path / name).exists() for name in files):
             return False
         return self._standing(stage, self._key(stage)) is not None
 
@@ -111,7 +113,7 @@ class RunFolder:
                     f"Stage {stage.name} needs {self.path / name}, which isn't there. Run the verb that makes it, "
                     "`cst run` for all of them, or put a file of your own in its place."
                 )
-        return fingerprint(stage.name, list(stage.depends_on), self._hashes(stage.inputs))
+        return fingerprint(stage.name, list(stage.depends_on()), self._hashes(stage.inputs))
 
     def _hashes(self, names: Sequence[str]) -> dict[str, str]:
         return {name: fingerprint_of_path(self.path / name) for name in names}
