@@ -12,6 +12,9 @@ from pydantic import Field, model_validator
 from cst.records import Record, SafetyConfiguration, Sampling, Text, WordingKind
 from cst.templates import placeholders
 
+FileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that is also that of a file: letters, digits, dot, underscore and hyphen."""
+
 Tasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -212,9 +215,7 @@ class CapabilitySettings(Record):
 class Recipe(Record):
     """One run: sections that a verb does not need may be left out."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
-        description="Name of the run; its folder is runs/NAME unless told otherwise."
-    )
+    name: FileName = Field(description="Name of the run; its folder is runs/NAME unless told otherwise.")
     note: str = Field(default="", description="A sentence that is printed under the report's title.")
     seed: int = Field(default=0, ge=0, description="Added to every other seed: one number repeats or varies a run.")
     model: ModelSettings = Field(description="The start model.")
@@ -224,7 +225,7 @@ class Recipe(Record):
     configurations: Literal["miniature"] | tuple[SafetyConfiguration, ...] = Field(
         default=(), description="The safety configurations; `miniature` for those of the embedded world."
     )
-    models: dict[Text, tuple[Text, ...]] = Field(
+    models: dict[FileName, tuple[Text, ...]] = Field(
         default={"cst": ()},
         description="Models to train, by name, with their configurations; none named means all of them.",
     )
