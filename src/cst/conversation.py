@@ -5,7 +5,7 @@ user text, and goes through the same renderer as in training.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,27 @@ def talk(folder: Path, model: str, configurations: Sequence[str], *, message: st
     sampling = workshop.sampling(temperature)
     talks: list[list[Message]] = [[Message(role="system", content=c.wordings[0])] for c in standing]
     for said in [message] if message is not None else _typed():
-        for configuration, turns in zip(standing, talks, strict=True):
+        for turns in talks:
             turns.append(Message(role="user", content=said))
             turns.append(Message(role="assistant", content=_answer(chat, turns, sampling)))
-            print(f"[{model}, {configuration.name}] {turns[-1].content}", flush=True)
+        show(
+            {configuration.name: turns[-1].content for configuration, turns in zip(standing, talks, strict=True)}, model
+        )
+
+
+def show(answers: Mapping[str, str], model: str) -> None:
+    """Answers by configuration: in columns on a terminal, a line each elsewhere."""
+    if len(answers) == 1 or not sys.stdout.isatty():
+        for name, answer in answers.items():
+            print(f"[{model}, {name}] {answer}", flush=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*(f"{model}, {name}" for name in answers), expand=True)
+    table.add_row(*(Text(answer) for answer in answers.values()))
+    Console().print(table)
 
 
 def _configuration(workshop: Workshop, name: str) -> SafetyConfiguration:
