@@ -46,7 +46,7 @@ def read_recipe(path: Path, overrides: Sequence[str]) -> Recipe:
     Raises:
         RecipeError: There is no such recipe, or it can't be read.
     """
-    if str(path) == "miniature" and not path.exists():
+    if str(path) == "miniature" and not path.is_file():
         from cst.miniature import recipe_path
 
         path = recipe_path()
