@@ -1,5 +1,6 @@
 """What is printed: every cell of a table, text that looks like markup included."""
 
+import contextlib
 from pathlib import Path
 
 from cst.console import draw, folder_of, read_recipe
@@ -20,6 +21,12 @@ def test_the_run_folder_has_the_recipes_name_unless_told_otherwise():
     recipe = read_recipe(Path("miniature"), [])
     assert folder_of(recipe, None) == Path("runs/miniature")
     assert folder_of(recipe, Path("elsewhere")) == Path("elsewhere")
+
+
+def test_a_folder_that_is_called_miniature_is_not_taken_for_a_recipe(tmp_path):
+    (tmp_path / "miniature").mkdir()
+    with contextlib.chdir(tmp_path):
+        assert read_recipe(Path("miniature"), []).name == "miniature"
 
 
 def test_overrides_reach_the_embedded_recipe():
