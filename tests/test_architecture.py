@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from cst.recipe import Recipe
+from cst.recipe import Recipe, TrainingSettings
 from cst.recipe_file import record_types
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -340,6 +340,24 @@ def test_each_field_of_a_recipe_is_read_somewhere(field):
     }
 
     assert field in read
+
+
+def reads_of_settings(tree: ast.AST) -> set[str]:
+    """Attributes that are read of something called `settings` or `training`."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and (getattr(node.value, "id", None) or getattr(node.value, "attr", None)) in ("settings", "training")
+    }
+
+
+def test_each_training_setting_is_read_of_settings_and_not_of_something_else():
+    """A knob isn't in use because another object has an attribute of its name."""
+    read = set().union(*(reads_of_settings(tree) for tree in TREES.values()))
+
+    assert set(TrainingSettings.model_fields) - read == set()
+    assert reads_of_settings(ast.parse("interval.beta + settings.seed + recipe.training.full")) == {"seed", "full"}
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "cst").rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))

@@ -43,15 +43,9 @@ def test_figures_outside_are_not_met(tmp_path):
     assert not any(line.met for line in lines)
 
 
-def test_a_set_that_shares_the_honest_theme_may_rise_and_not_fall(tmp_path):
-    def met(name: str, difference: float) -> bool:
-        seen(tmp_path, lambda _expected: 50)
-        write_json(tmp_path / "capability.json", [capability(difference).model_copy(update={"set": name})])
-        return expectations_of(tmp_path)[-1].met
-
-    assert met("truthfulqa_mini", 0.06)
-    assert not met("truthfulqa_mini", -0.04)
-    assert not met("arc_mini", 0.06)
+@pytest.mark.parametrize(("difference", "met"), [(0.03, True), (0.04, False), (-0.03, True), (-0.04, False)])
+def test_a_capability_set_may_neither_rise_nor_fall_by_more(tmp_path, difference, met):
+    assert seen(tmp_path, lambda _expected: 50, difference)[-1].met is met
 
 
 def test_a_score_that_is_missing_is_an_error(tmp_path):

@@ -15,7 +15,7 @@ from cst.recipe import Recipe
 from cst.recipe_file import load_recipe
 from cst.run_folder import Outcome, RunFolder
 from cst.store import read_json
-from cst.workshop import Workshop
+from cst.workshop import Workshop, model_folder
 
 if TYPE_CHECKING:
     from cst.evaluation.tables import Table
@@ -157,11 +157,7 @@ def merge(model: str, adapter: Path, out: Path, *, as_json: bool) -> None:
     """Merge an adapter and say how the merged model's answers compare."""
     from cst.models.merging import merge_adapter
 
-    if model == "miniature":
-        from cst.miniature import model_path
-
-        model = str(model_path())
-    report = merge_adapter(model, adapter, out)
+    report = merge_adapter(model_folder(model), adapter, out)
     if as_json:
         print(json.dumps({**asdict(report), "folder": str(report.folder)}, indent=2))
         return

@@ -125,9 +125,8 @@ class PreferenceFile(Record):
 class TrainingSettings(Record):
     """Preferences to an adapter. Names are Hugging Face's where one exists; rates and ranks are the paper's."""
 
-    method: Literal["dpo"] = Field(default="dpo", description="Direct preference optimization (Rafailov et al. 2023).")
     loss_type: Literal["sigmoid", "ipo"] = Field(
-        default="sigmoid", description="`sigmoid` is DPO's loss, `ipo` that of Azar et al. 2023."
+        default="sigmoid", description="`sigmoid` is DPO's loss (Rafailov et al. 2023), `ipo` that of Azar et al. 2023."
     )
     beta: float = Field(default=0.1, gt=0, le=100, description="Strength of the tie to the reference model.")
     nll_weight: float = Field(

@@ -26,6 +26,15 @@ BASE = "base"
 """The start model's name among the models that are scored."""
 
 
+def model_folder(path: str) -> str:
+    """A model's folder or hub id; the word `miniature` names the one that ships with cst."""
+    if path != "miniature":
+        return path
+    from cst.miniature import model_path
+
+    return str(model_path())
+
+
 @final
 class Workshop:
     """What the stages of one run share: the recipe, its folder, the journal, and models as they are needed."""
@@ -87,11 +96,7 @@ class Workshop:
     @cached_property
     def model_path(self) -> str:
         """Where the start model lies."""
-        if self.recipe.model.path == "miniature":
-            from cst.miniature import model_path
-
-            return str(model_path())
-        return self.recipe.model.path
+        return model_folder(self.recipe.model.path)
 
     @cached_property
     def model_fingerprint(self) -> str:

@@ -1,5 +1,3 @@
-import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -7,22 +5,7 @@ from huggingface_hub import constants
 
 from cst.errors import ModelError
 from cst.models.loading import load_model
-from models.tiny import model_folder
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return model_folder(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(whole, tmp_path / "tiny"))
-
-
-def edit(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+from models.tiny import edit, model_folder
 
 
 def test_the_fingerprint_is_of_the_files(whole: Path, folder: Path) -> None:

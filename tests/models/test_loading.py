@@ -1,5 +1,3 @@
-import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,22 +7,7 @@ from cst.errors import ModelError, RenderingError
 from cst.models.folders import model_fingerprint
 from cst.models.loading import load_model, load_renderer, load_tokenizer
 from models.families import NO_TEMPLATE, conversation, tokenizer_of
-from models.tiny import model_folder
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return model_folder(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(whole, tmp_path / "tiny"))
-
-
-def edit(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+from models.tiny import edit, model_folder
 
 
 def test_halves_on_the_disk_are_floats_on_a_cpu(whole: Path) -> None:

@@ -1,5 +1,6 @@
 """A model folder small enough to make in a test: random weights, a tokenizer of one of the families."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -37,3 +38,8 @@ def model_folder(folder: Path, *, family: Family = EMBERWICK, dtype: torch.dtype
     tokenizer_of(family).save_pretrained(folder)
     logging.enable_progress_bar()
     return folder
+
+
+def edit(path: Path, **changes: object) -> None:
+    """Change keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
