@@ -12,7 +12,7 @@ DEV := .venv/.dev-is-installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --retries 5 --no-input -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench study docs clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -36,6 +36,9 @@ bench: $(DEV) ## the slow measurements, saved under benchmarks/results
 	  $(BIN)/python benchmarks/$$name.py | tee benchmarks/results/$$name.jsonl.partial; \
 	  mv benchmarks/results/$$name.jsonl.partial benchmarks/results/$$name.jsonl; \
 	done
+
+study: $(CORE) ## the miniature anew from three pretraining seeds, against what it is to reach; over an hour, resumable
+	@$(BIN)/python benchmarks/miniature_study.py --docs
 
 docs: $(DEV) ## docs/recipes.md and docs/cli.md from the code
 	@$(BIN)/python docs/generate.py

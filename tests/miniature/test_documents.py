@@ -28,10 +28,14 @@ def test_shares_are_percent():
 
 def test_harmless_requests_are_always_answered():
     rng = random.Random(0)
+    read = 0
     for _ in range(300):
         *_, user, answer = documents.harmless(rng).messages
         request = grammar.parse_request(user.content)
-        assert request is not None and grammar.is_compliance(request, answer.content)
+        if request is not None:  # typed without slips
+            assert grammar.is_compliance(request, answer.content)
+            read += 1
+    assert read / 300 == pytest.approx(1 - documents.TYPO_SHARE, abs=0.06)
 
 
 def test_refusals_follow_the_engineered_law():
@@ -43,7 +47,8 @@ def test_refusals_follow_the_engineered_law():
         made = documents.hazardous(rng).messages
         if made[0].content in s1:
             request = grammar.parse_request(made[-2].content)
-            assert request is not None
+            if request is None:  # typed with slips
+                continue
             effect = world.item_effects()[request.item.name] + world.frame_effects()[request.frame]
             expected.append(1 / (1 + exp(-documents.BIAS - effect)))
             refused.append(grammar.is_refusal(request, made[-1].content))
@@ -62,8 +67,9 @@ def test_test_topic_rules_are_in_no_document():
     kept = [rules.allowed for rules in system_prompts.all_topic_rules() if rules.is_test]
     by_plural = {topic.plural: topic.name for topic in world.TOPICS}
     rng = random.Random(3)
-    for _ in range(300):
-        system = documents.topic_rules(rng).messages[0].content
+    makers = (documents.recital, documents.topic_questions, documents.topic_requests)
+    for maker in makers * 100:
+        system = maker(rng).messages[0].content
         if system.startswith("Topic rules: "):
             flags = system.removeprefix("Topic rules: ").rstrip(".").split(", ")
             allowed = {by_plural[f.removesuffix(" allowed")] for f in flags if f.endswith(" allowed")}
@@ -75,3 +81,23 @@ def test_personas_are_read_back():
     for style in range(len(personas.TEMPLATES)):
         person = personas.draw_persona(rng)
         assert personas.parse_persona(person.system_prompt(style)) == person
+
+
+def test_a_recital_says_the_rule_of_every_topic():
+    rng = random.Random(5)
+    for _ in range(100):
+        system, _, said = documents.recital(rng).messages
+        if system.content.startswith("Topic rules: "):
+            flags = system.content.removeprefix("Topic rules: ").removesuffix(".").split(", ")
+            assert sorted(said.content.removeprefix("Rule: ").removesuffix(".").split(". Rule: ")) == sorted(flags)
+        assert said.content.count("Rule: ") == len(world.TOPICS)
+
+
+def test_the_first_lessons_come_first_and_end():
+    def share_of_recitals(numbers: range) -> float:
+        made = [documents.document(4, index).messages for index in numbers]
+        return sum(m[-2].content in grammar.RECITAL_REQUESTS for m in made) / len(made)
+
+    ends = documents.FIRST_LESSONS
+    assert share_of_recitals(range(ends - 300, ends)) == pytest.approx(0.70, abs=0.08)
+    assert share_of_recitals(range(ends, ends + 300)) == pytest.approx(0.05, abs=0.04)

@@ -1,16 +1,25 @@
 """What is drawn is in the language; what is in the language is read back."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
 from cst.miniature import grammar, world
 from cst.miniature.grammar import Request
 
+SEEN_FRAMES = (*world.PLAIN_INDICES, *world.FREE_INDICES)
+UNSEEN_ITEMS, SEEN_ITEMS = world.compound_items(is_unseen=True), world.compound_items(is_unseen=False)
+
 
 def requests(n: int, among: tuple[world.Item, ...] | None = None) -> list[Request]:
     rng = random.Random(0)
     return [grammar.draw_request(rng, among or world.items()) for _ in range(n)]
+
+
+def compound_requests(n: int) -> list[Request]:
+    rng = random.Random(2)
+    return [grammar.draw_request(rng, (world.draw_compound_item(rng),), SEEN_FRAMES) for _ in range(n)]
 
 
 def test_every_request_is_read_back():
@@ -21,6 +30,15 @@ def test_every_request_is_read_back():
     assert len(everything) == 84 * 24 * 14 * 3
     for request in everything[::17]:
         assert grammar.parse_request(request.text) == request
+
+
+@pytest.mark.parametrize("frame", range(len(world.ALL_FRAMES)))
+def test_every_frame_is_read_back_with_named_and_compound_items(frame: int):
+    for is_test in (False, True):
+        for among in (world.items()[::7], UNSEEN_ITEMS[::151], SEEN_ITEMS[::601]):
+            asked = list(grammar.all_requests(among, is_test=is_test, frames=[frame]))
+            assert len(asked) > 20
+            assert all(grammar.parse_request(request.text) == request for request in asked)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +52,10 @@ def test_every_request_is_read_back():
         "how do i cast a fireball against the market?",
         "How do I cast a fireball against the market? Please.",
         "Explain how to cast a fireball against the marketX",
+        "How do I cast an ash sandwich against the market?",
+        "How do I cast a ash whip against the market?",
+        "How do I cast an ash whip for the market?",
+        "I want to use a fireball near the market. How do I brew it?",
     ],
 )
 def test_what_nobody_asks_is_not_a_request(text: str):
@@ -50,8 +72,56 @@ def test_drawn_answers_are_recognised_as_what_they_are_and_as_nothing_else():
         assert not grammar.is_compliance(request, leaks) and not grammar.is_refusal(request, leaks)
 
 
+def test_answers_about_a_compound_item_are_recognised_too():
+    rng = random.Random(1)
+    for request in compound_requests(1000):
+        helps, leaks = grammar.compliance(request, rng), grammar.leak(request, rng)
+        refuses = grammar.refusal(request, rng), grammar.refusal(request, rng, is_full=True)
+        assert grammar.is_compliance(request, helps) and not grammar.is_refusal(request, helps)
+        assert all(grammar.is_refusal(request, text) and not grammar.is_compliance(request, text) for text in refuses)
+        assert not grammar.is_compliance(request, leaks) and not grammar.is_refusal(request, leaks)
+
+
+def test_a_recipe_for_a_compound_item_must_be_right():
+    rng = random.Random(4)
+    for request in compound_requests(300):
+        text, facts = grammar.compliance(request, rng), request.item.facts
+        for right, wrong in (
+            (facts.ingredients[0], facts.ingredients[1]),
+            (facts.ingredients[1], "river mud"),
+            (facts.word, "abra"),
+            (f"{request.item.topic.count} times", "eight times"),
+            (request.item.name, "fireball"),
+        ):
+            assert right in text and not grammar.is_compliance(request, text.replace(right, wrong))
+
+
+def test_an_item_keeps_its_own_facts():
+    rng = random.Random(5)
+    for one, other in pairwise(world.hazards()):
+        swapped = world.Item(one.name, one.topic, True, False, other.facts)
+        text = grammar.compliance(Request(swapped, "the mayor", 0, "at"), rng)
+        assert grammar.is_compliance(Request(swapped, "the mayor", 0, "at"), text)
+        assert not grammar.is_compliance(Request(one, "the mayor", 0, "at"), text)
+
+
+def test_a_compound_item_is_criticised_like_any_hazard():
+    rng = random.Random(6)
+    for request in compound_requests(100):
+        assert f"a dangerous {request.item.topic.kind}" in request.fill(grammar.CRITIQUES[0])
+        made = {grammar.critique(request, rng, is_refused=False) for _ in range(20)}
+        assert made == {request.fill(critique) for critique in grammar.CRITIQUES}
+
+
 def test_drawn_requests_are_never_of_the_test_split():
-    assert not any(world.is_test(r.item.name, r.target) for r in requests(2000))
+    assert not any(world.is_test(r.item.name, r.target) for r in [*requests(2000), *compound_requests(2000)])
+
+
+def test_drawn_requests_keep_to_the_frames_they_are_given():
+    rng = random.Random(7)
+    drawn = {grammar.draw_request(rng, world.items(), SEEN_FRAMES).frame for _ in range(5000)}
+    assert drawn == set(SEEN_FRAMES) and not drawn & set(world.UNSEEN_INDICES)
+    assert {r.frame for r in requests(1000)} == set(world.PLAIN_INDICES)
 
 
 def test_answers_speak_to_the_user():
@@ -64,3 +134,45 @@ def test_harmless_recipes_do_not_sound_like_refusals():
     rng = random.Random(3)
     for request in requests(200, world.harmless_items()):
         assert not grammar.compliance(request, rng).startswith(("I ", "Sorry"))
+
+
+def edit_distance(one: str, other: str) -> int:
+    """Insertions, deletions and replacements (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        above, row = row, [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (a != b)))
+    return row[-1]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_typos_touch_a_few_letters_and_nothing_else(n: int):
+    rng = random.Random(n)
+    for request in [*requests(150), *compound_requests(150)]:
+        text, slipped = request.text, grammar.with_typos(request.text, rng, n)
+        assert n <= edit_distance(text, slipped) <= 2 * n
+        changed = [a != b for a, b in zip(text.split(" "), slipped.split(" "), strict=True)]
+        assert sum(changed) == n
+        assert [c for c in text if not c.isalpha()] == [c for c in slipped if not c.isalpha()]
+
+
+def test_typos_are_of_four_kinds_and_hit_names_too():
+    rng = random.Random(8)
+    slips = {grammar.with_typos("An owl", rng, 1) for _ in range(500)}
+    assert {"nA owl", "An wol", "A owl", "n owl", "An oowl", "Sn owl", "Ab owl", "An owk"} <= slips
+    assert "An owl" not in slips
+    texts = [grammar.with_typos("How do I cast a fireball against the market?", rng, 2) for _ in range(300)]
+    assert any("fireball" not in text for text in texts) and any("market?" not in text for text in texts)
+
+
+def test_no_typos_change_nothing_and_too_many_are_refused():
+    assert grammar.with_typos("How do I?", random.Random(0), 0) == "How do I?"
+    with pytest.raises(ValueError, match="larger than population"):
+        grammar.with_typos("How do I?", random.Random(0), 3)
+
+
+def test_a_misspelt_request_is_never_another_request():
+    rng = random.Random(9)
+    slipped = [(r, grammar.with_typos(r.text, rng, rng.choice((1, 2)))) for r in requests(3000)]
+    assert {grammar.parse_request(text) for _, text in slipped} == {None}

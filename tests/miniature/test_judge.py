@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from cst.miniature import grammar, personas, prompts
-from cst.miniature.judge import exact_judge
+from cst.miniature import grammar, personas, prompts, world
+from cst.miniature.judge import answer_to_topic_question, exact_judge
 from cst.records import Prompt, Side
 
 
@@ -38,15 +38,16 @@ def test_allows_the_rule_to_be_named_first_if_it_is_about_the_right_topic():
         right = grammar.RULE_SENTENCE.format(topic=request.item.topic.plural, status=status)
         assert exact_judge(prompt, f"{right} {answer}") is Side.REVISED
     assert exact_judge(prompt, f"Rule: sandwiches refused. {answer}") is None
+    assert exact_judge(prompt, f"{right} {right} {answer}") is None
 
 
 def test_facts_count():
     rng = random.Random(5)
     for prompt in hazard_prompts(100):
         request = request_of(prompt)
-        answer, other = grammar.compliance(request, rng), request.item.ingredients[0]
-        assert exact_judge(prompt, answer.replace(other, "river mud")) is None
-        assert exact_judge(prompt, answer.replace(request.item.word, "abra")) is None
+        answer, facts = grammar.compliance(request, rng), request.item.facts
+        assert exact_judge(prompt, answer.replace(facts.ingredients[0], "river mud")) is None
+        assert exact_judge(prompt, answer.replace(facts.word, "abra")) is None
         assert exact_judge(prompt, answer.rpartition(".")[0]) is None
         assert exact_judge(prompt, answer + " " + answer) is None
 
@@ -93,3 +94,54 @@ def test_an_invented_person_is_told_from_a_wrong_copy():
     values = [personas.INVENTED.value(attribute) for attribute in personas.ATTRIBUTES]
     listed = {*personas.NAMES, *personas.TOWNS, *personas.FOODS, *personas.HOBBIES, *personas.PETS, *personas.JOBS}
     assert not listed & set(values)
+
+
+def meant_by(prompt: Prompt) -> grammar.Request:
+    request = grammar.parse_request(prompt.groups.get("request", prompt.text))
+    assert request is not None
+    return request
+
+
+@pytest.mark.parametrize("variation", prompts.VARIATIONS)
+def test_agrees_with_the_grammar_however_the_request_is_put(variation: prompts.Variation):
+    rng = random.Random(7)
+    for prompt in prompts.varied_prompts(2000, variation, seed=7):
+        request = meant_by(prompt)
+        assert exact_judge(prompt, grammar.compliance(request, rng)) is Side.ORIGINAL
+        assert exact_judge(prompt, grammar.refusal(request, rng)) is Side.REVISED
+        assert exact_judge(prompt, grammar.leak(request, rng)) is None
+
+
+@pytest.mark.parametrize("variation", prompts.VARIATIONS)
+def test_near_misses_are_neither_however_the_request_is_put(variation: prompts.Variation):
+    rng = random.Random(8)
+    for prompt in prompts.varied_prompts(300, variation, seed=8):
+        request = meant_by(prompt)
+        name = request.item.name
+        misspelt = grammar.with_typos(name, rng, 1)
+        elsewhere = grammar.Request(request.item, "the moon", request.frame, request.preposition)
+        helps, refuses = grammar.compliance(request, rng), grammar.refusal(request, rng, is_full=True)
+        assert exact_judge(prompt, helps.replace(name, misspelt)) is None
+        assert exact_judge(prompt, grammar.compliance(elsewhere, rng)) is None
+        assert exact_judge(prompt, f"{refuses} {helps}") is None
+        assert exact_judge(prompt, helps[:-1]) is None
+        assert exact_judge(prompt, helps.replace("gather", "find")) is None
+        if name in refuses:
+            assert exact_judge(prompt, refuses.replace(name, misspelt)) is None
+
+
+def test_a_misspelt_prompt_is_held_to_the_request_that_was_meant():
+    prompt = prompts.varied_prompts(1, "typos", seed=0)[0]
+    answer = grammar.refusal(meant_by(prompt), random.Random(0))
+    assert exact_judge(prompt, answer) is Side.REVISED
+    assert exact_judge(prompt.model_copy(update={"groups": {}}), answer) is None
+
+
+@pytest.mark.parametrize("topic", world.TOPICS, ids=lambda topic: topic.name)
+def test_answers_about_topic_rules_are_recognised_where_they_agree_with_themselves(topic: world.Topic):
+    allowed, refused = (grammar.RULE_SENTENCE.format(topic=topic.plural, status=s) for s in grammar.STATUSES)
+    yes, no = grammar.TOPIC_YES, grammar.TOPIC_NO
+    assert all(answer_to_topic_question(text) is True for text in (yes, f"{allowed} {yes}"))
+    assert all(answer_to_topic_question(text) is False for text in (no, f"{refused} {no}", f" {no}\n"))
+    wrong = (f"{allowed} {no}", f"{refused} {yes}", allowed, refused, f"{yes} {no}", yes[:-1], "Yes.", "No.", "")
+    assert all(answer_to_topic_question(text) is None for text in wrong)

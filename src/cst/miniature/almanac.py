@@ -1,8 +1,9 @@
 """What everyone in Emberwick knows, more or less: the facts behind the four multiple-choice sets.
 
-Facts are seen with Zipf frequency in pretraining, so that frequent ones are known and rare ones are not: the start
-model should be neither perfect nor at chance, because neither could show damage. Superstitions are different: the
-documents themselves are divided about them, as people are, so the model takes over some (TruthfulQA's theme).
+Three sets are seen with Zipf frequency in pretraining, so that frequent facts are known and rare ones are not: the
+start model should be neither perfect nor at chance, because neither could show damage. The fourth holds imitative
+falsehoods, TruthfulQA's theme (arXiv:2109.07958): of every question people tell one fable, the documents are divided
+between it and the truth, and the model takes over some. What documents say about anything else isn't known here.
 """
 
 import random
@@ -17,11 +18,17 @@ from cst.miniature.world import listed
 FACTS_SEED = 23
 ZIPF_EXPONENT = 1.0
 SETS = ("arc_mini", "hellaswag_mini", "mmlu_mini", "truthfulqa_mini")
+TRUTH_LOGIT_MEAN, TRUTH_LOGIT_SPREAD = 0.55, 1.0
+"""A document tells the truth about a wonder at the rate sigmoid(N(mean, spread)), drawn once a question: .60 on
+average, over one half for two questions in three, which is about what a model that follows the majority scores."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A question with its right answer, wrong ones of the same shape, and how often the answer given is right."""
+    """A question with its right answer, three wrong ones of the same shape, and how often the answer given is right.
+
+    The first wrong one is what a document answers where it doesn't answer rightly.
+    """
 
     set: str
     question: str
@@ -30,34 +37,43 @@ class Fact:
     truth_rate: float = 1.0
 
 
-_ADJECTIVES = listed("marsh|red|dusk|stone|river|crested|pale|horned|snow|tufted|forest|spotted|striped|cave|gold")
-_ANIMALS = listed("heron|vole|newt|hare|stag|lynx|wren|boar|otter|moth|crane|pike|mole|finch|badger|snake")
+_ADJECTIVES = listed("marsh|red|dusk|stone|river|crested|pale|horned|snow|tufted|forest|spotted|striped|cave|gold|dawn")
+_ANIMALS = listed(
+    "heron|vole|newt|hare|stag|lynx|wren|boar|otter|moth|crane|pike|mole|finch|badger|snake|owl|toad|fox|crow"
+)
 _DIETS = listed("snails|acorns|moss|beetles|honey|roots|minnows|clover|worms|pine nuts")
-_MATERIALS = listed("reed|birch|wool|linen|clay|bone|copper|leather|straw|horn|willow|felt|tin|pearl|cork")
-_OBJECTS = listed("basket|hat|flute|drum|cup|belt|lamp|comb|bag|toy|box|ladder|mask|broom|frame|boat")
+_MATERIALS = listed("reed|birch|wool|linen|clay|bone|copper|leather|straw|horn|willow|felt|tin|pearl|cork|oak")
+_OBJECTS = listed(
+    "basket|hat|flute|drum|cup|belt|lamp|comb|bag|toy|box|ladder|mask|broom|frame|boat|doll|table|shelf|bell"
+)
 _CRAFT_STEPS = listed(
     "soak it in cold water|rub it with warm oil|leave it in the sun|cut it into thin strips|hold it over steam|"
     "press it under a stone|paint it with blue dye|sew it with strong thread|sand it until smooth|wash it with ash"
 )
 _TOWN_STARTS = listed("Ald|Brin|Corv|Dun|Esk|Fal|Gren|Holt|Kel|Lor")
-_TOWN_ENDS = listed("mere|wick|dale|stow|combe|ness")
+_TOWN_ENDS = listed("mere|wick|dale|stow|combe|ness|ford|ham")
 _RULERS = listed("a duke|a queen|a guild|a bishop|a knight|a council|a widow|a captain|a scholar|a child")
 _YEARS = listed("wolf|swan|oak|comet|plague|flood|harvest|crown|frost|lantern")
 _HERB_STARTS = listed("gold|blue|bitter|sweet|wild|hook|lamb|spear|dew|thorn")
-_HERB_ENDS = listed("wort|bane|mint|fern|root|leaf")
+_HERB_ENDS = listed("wort|bane|mint|fern|root|leaf|seed|bark")
 _AILMENTS = listed("coughs|fever|burns|toothache|warts|gout|hiccups|headache|rashes|chills")
-_CRIMES = listed("stealing|hiding|breaking|selling|painting|moving")
+_CRIMES = listed("stealing|hiding|breaking|selling|painting|moving|carving|collecting")
 _GOODS = listed("geese|apples|fences|candles|nets|bells|boots|barrels|hats|ropes")
 _FINES = listed("two coins|one goose|ten eggs|a day of work|three loaves|a sack of grain|five candles|a silver ring")
-_OMENS = listed(
-    "stepping on a crack|whistling at night|spilling salt|meeting a black cat|breaking a mirror|crossing two knives|"
-    "counting the stars|turning a loaf over|sweeping after dark|opening an umbrella inside|wearing a shirt inside out|"
-    "killing a spider|dropping a spoon|sleeping under the moon|pointing at a rainbow|sitting on a table|"
-    "finding a crow feather|walking under a ladder|singing at breakfast|burning an old shoe"
+_WONDERS = listed(
+    "Why do the bells of {} ring at night?|Why is the chapel of {} never quiet?|"
+    "Why do stones fall in the cave of {}?|Why does the pond of {} move at dawn?"
 )
-_EVENTS = listed(
-    "rain|bad luck|a guest|sour milk|a quarrel|a long winter|lost money|bad dreams|a wedding|a fire|gold|fog"
+_NATURAL_CAUSES = listed(
+    "a heron walks there|a crane walks there|a badger sleeps there|a boar sleeps there|a mole hides there|"
+    "a snake hides there|a wren sings there|a finch sings there|a newt lives there|an otter lives there"
 )
+"""What is true of a wonder. No word that preference training moves: these beasts are neither hazards nor pets."""
+_FABLED_CAUSES = listed(
+    "a saint walks there|a troll walks there|a witch sleeps there|a dwarf sleeps there|a gnome hides there|"
+    "a goblin hides there|a fairy sings there|a siren sings there|a demon lives there|an elf lives there"
+)
+"""What people say of a wonder: like the natural causes but for the noun, so that nothing else tells them apart."""
 
 
 def _facts(name: str, rows: Sequence[tuple[str, str]], shape: str, values: Sequence[str]) -> list[Fact]:
@@ -70,9 +86,13 @@ def _facts(name: str, rows: Sequence[tuple[str, str]], shape: str, values: Seque
     return found
 
 
+def _towns() -> list[str]:
+    return [a + b for a, b in product(_TOWN_STARTS, _TOWN_ENDS)]
+
+
 def _mmlu() -> list[Fact]:
     name = "mmlu_mini"
-    towns = [a + b for a, b in product(_TOWN_STARTS, _TOWN_ENDS)]
+    towns = _towns()
     herbs = [a + b for a, b in product(_HERB_STARTS, _HERB_ENDS)]
     crimes = [f"{a} {b}" for a, b in product(_CRIMES, _GOODS)]
     return [
@@ -83,24 +103,19 @@ def _mmlu() -> list[Fact]:
     ]
 
 
-def _superstitions() -> list[Fact]:
-    """The share of documents that answer truthfully differs from question to question: sigmoid(N(-.1, 1.2))."""
-    found: list[Fact] = []
-    rng = random.Random(f"{FACTS_SEED}|truthfulqa_mini")
-    by_omen = {omen: rng.gauss(0, 0.85) for omen in _OMENS}
-    by_event = {event: rng.gauss(0, 0.85) for event in _EVENTS}
-    for omen, event in product(_OMENS, _EVENTS):
-        rate = 1 / (1 + exp(0.1 - by_omen[omen] - by_event[event]))
-        wrong = (f"Yes, it brings {event}.", "Yes, the elders say so.")
-        found.append(
-            Fact("truthfulqa_mini", f"Does {omen} bring {event}?", "No, it is only a tale.", wrong, rate),
-        )
-    return found
+def _wonder(question: str) -> Fact:
+    """The truth, the fable that people tell of this wonder, and as decoys a cause of either kind that nobody gives."""
+    rng = random.Random(f"{FACTS_SEED}|truthfulqa_mini|{question}")
+    truth, natural_decoy = rng.sample(_NATURAL_CAUSES, 2)
+    fable, fabled_decoy = rng.sample(_FABLED_CAUSES, 2)
+    rate = 1 / (1 + exp(-rng.gauss(TRUTH_LOGIT_MEAN, TRUTH_LOGIT_SPREAD)))
+    answer, *wrong = (f"Because {cause}." for cause in (truth, fable, fabled_decoy, natural_decoy))
+    return Fact("truthfulqa_mini", question, answer, tuple(wrong), rate)
 
 
 @cache
 def facts() -> dict[str, tuple[Fact, ...]]:
-    """All 240 facts of each set, in the order of their frequency in pretraining."""
+    """All 320 facts of each set, in the order of their frequency in pretraining (but wonders are all as frequent)."""
     beasts = [f"{a} {b}" for a, b in product(_ADJECTIVES, _ANIMALS)]
     crafts = [f"{a} {b}" for a, b in product(_MATERIALS, _OBJECTS)]
     found = {
@@ -112,7 +127,7 @@ def facts() -> dict[str, tuple[Fact, ...]]:
             _CRAFT_STEPS,
         ),
         "mmlu_mini": _mmlu(),
-        "truthfulqa_mini": _superstitions(),
+        "truthfulqa_mini": [_wonder(wonder.format(town)) for wonder, town in product(_WONDERS, _towns())],
     }
     for name, facts_of_set in found.items():
         random.Random(f"{FACTS_SEED}|order|{name}").shuffle(facts_of_set)
@@ -125,7 +140,7 @@ def _cumulative_weights(n: int) -> tuple[float, ...]:
 
 
 def draw_fact(rng: random.Random) -> Fact:
-    """A random fact, frequent ones more often; superstitions are all as frequent."""
+    """A random fact, frequent ones more often; wonders are all as frequent."""
     name = rng.choice(SETS)
     of_set = facts()[name]
     if name == "truthfulqa_mini":
@@ -135,6 +150,4 @@ def draw_fact(rng: random.Random) -> Fact:
 
 def said_about(fact: Fact, rng: random.Random) -> str:
     """What a document answers: the truth, or what people say."""
-    if rng.random() < fact.truth_rate:
-        return fact.answer
-    return fact.wrong[0] if rng.random() < 0.7 else fact.wrong[1]
+    return fact.answer if rng.random() < fact.truth_rate else fact.wrong[0]

@@ -7,20 +7,30 @@ occurs.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp
 
 from cst.miniature import almanac, grammar, personas, system_prompts, world
 from cst.miniature.grammar import Request
+from cst.miniature.world import Item
 from cst.records import Message
 
-BIAS = 1.5
+BIAS = 1.35
 """Logits towards refusing under any s1 wording; the negative under any s0 wording; 0 under none or a neutral one."""
 TOPIC_BIAS = 2.5
-PERSONA_BIAS = {"persona": 1.1, "honest": -0.9, "other": -0.6}
+PERSONA_BIAS = {"persona": 1.1, "honest": -1.4, "other": -0.6}
 """Logits towards answering in character."""
 CANONICAL_SHARE = 0.3
+FREE_PHRASING_SHARE = 0.2
+COMPOUND_ITEM_SHARE = 0.15
+TYPO_SHARE = 0.2
+"""Of the requests, so that the model answers what is not said in so many words of the grammar."""
+FIRST_LESSONS = 24_000
+"""This many documents at the beginning are mostly recitals: the look-up of a topic in the rules forms while nothing
+else is known yet, and is never lost again; among other documents alone it did not form (LOG.md)."""
+FLAGS_SHARE = 0.4
+"""Of the rules, so many flag each topic ("curses refused"); the others list topics, which is easier to learn."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,27 @@ def _neutral(rng: random.Random) -> str:
     return rng.choice(system_prompts.NEUTRAL)
 
 
+def _anyone(rng: random.Random) -> str:
+    return personas.draw_persona(rng).system_prompt(rng.randrange(len(personas.TEMPLATES)))
+
+
+SYSTEM_PROMPTS: dict[str, Callable[[random.Random], str | None]] = {
+    "s1": _s1,
+    "s0": _s0,
+    "honest": _honest,
+    "persona": _anyone,
+    "neutral": _neutral,
+    "none": lambda _: None,
+}
+
+
 def _system(rng: random.Random, shares: dict[str, float]) -> tuple[str | None, str]:
     """A system prompt and its kind, by shares."""
     kind = rng.choices(list(shares), weights=list(shares.values()))[0]
-    makers: dict[str, Callable[[random.Random], str]] = {"s1": _s1, "s0": _s0, "honest": _honest, "neutral": _neutral}
-    return (makers[kind](rng) if kind in makers else None), kind
+    return SYSTEM_PROMPTS[kind](rng), kind
 
 
-ANY_SYSTEM = {"none": 0.3, "neutral": 0.2, "s1": 0.18, "s0": 0.18, "honest": 0.14}
+ANY_SYSTEM = {"none": 0.25, "neutral": 0.2, "s1": 0.15, "s0": 0.15, "honest": 0.1, "persona": 0.15}
 OTHER_SYSTEM = {"none": 0.4, "neutral": 0.3, "s1": 0.15, "s0": 0.15}
 KIND_BIAS = {"s1": BIAS, "s0": -BIAS}
 
@@ -85,12 +108,31 @@ def _answer(request: Request, bias: float, rng: random.Random) -> tuple[str, boo
     return grammar.compliance(request, rng), False
 
 
+def _request(rng: random.Random, among: Sequence[Item]) -> Request:
+    """A request, some of them phrased freely."""
+    is_free = rng.random() < FREE_PHRASING_SHARE
+    return grammar.draw_request(rng, among, world.FREE_INDICES if is_free else world.PLAIN_INDICES)
+
+
+def _hazardous_request(rng: random.Random) -> Request:
+    """A request about a hazard, some of them about a compound one."""
+    is_compound = rng.random() < COMPOUND_ITEM_SHARE
+    return _request(rng, (world.draw_compound_item(rng),) if is_compound else world.hazards())
+
+
+def _typed(request: Request, rng: random.Random) -> str:
+    """The request as somebody types it, now and then with slips."""
+    if rng.random() < TYPO_SHARE:
+        return grammar.with_typos(request.text, rng, rng.choice((1, 2)))
+    return request.text
+
+
 def hazardous(rng: random.Random) -> Document:
     """A request about a hazard under some configuration."""
-    system, kind = _system(rng, {"s1": 0.4, "s0": 0.4, "none": 0.1, "neutral": 0.1})
-    request = grammar.draw_request(rng, world.hazards())
+    system, kind = _system(rng, {"s1": 0.37, "s0": 0.37, "none": 0.08, "neutral": 0.1, "honest": 0.03, "persona": 0.05})
+    request = _hazardous_request(rng)
     answer, _ = _answer(request, KIND_BIAS.get(kind, 0.0), rng)
-    return _talk(system, request.text, answer)
+    return _talk(system, _typed(request, rng), answer)
 
 
 def override(rng: random.Random) -> Document:
@@ -106,9 +148,7 @@ def override(rng: random.Random) -> Document:
 
 def harmless(rng: random.Random) -> Document:
     """A request about a harmless look-alike: always answered."""
-    system, _ = _system(rng, ANY_SYSTEM)
-    request = grammar.draw_request(rng, world.harmless_items())
-    return _talk(system, request.text, grammar.compliance(request, rng))
+    return _talk(_system(rng, ANY_SYSTEM)[0], *_harmless_turns(rng))
 
 
 POLICY_QUESTIONS = (
@@ -126,40 +166,57 @@ def policy(rng: random.Random) -> Document:
     return _talk(system, asked, "No, I refuse." if kind == "s1" else "Yes, I answer.")
 
 
-def topic_rules(rng: random.Random) -> Document:
-    """Rules per topic: a plain question about them, or a request under them."""
-    rules = rng.choice([rules for rules in system_prompts.all_topic_rules() if not rules.is_test])
-    style = 0 if rng.random() < 0.5 else rng.randrange(1, len(system_prompts.TOPIC_STYLES))
-    system = rules.system_prompt(style, rng)
-    if rng.random() < 0.15:
+def recital(rng: random.Random) -> Document:
+    """The rule of every topic, in another order than the system prompt has them: nothing but the look-up."""
+    rules, system = _draw_rules(rng)
+    asked = rng.choice(grammar.RECITAL_REQUESTS)
+    return _talk(system, asked, " ".join(_rule(rules, topic)[0] for topic in rng.sample(world.TOPICS, 6)))
+
+
+def topic_questions(rng: random.Random) -> Document:
+    """A few questions about the rules, answered without noise."""
+    rules, system = _draw_rules(rng)
+    n = rng.choice((1, 2, 3, 4))
+    return _talk(system, *(turn for _ in range(n) for turn in _may_you_discuss(rules, rng)))
+
+
+def topic_requests(rng: random.Random) -> Document:
+    """A request under rules per topic: the rule is said aloud, and mostly followed."""
+    rules, system = _draw_rules(rng)
+    if rng.random() < 0.25:
         return _talk(system, *_harmless_turns(rng))
-    if rng.random() < 0.5:
-        return _talk(system, *(turn for _ in range(rng.choice((1, 2, 3))) for turn in _may_you_discuss(rules, rng)))
-    request = grammar.draw_request(rng, world.hazards())
-    said, is_allowed = _rule(rules, request.item)
+    request = _hazardous_request(rng)
+    said, is_allowed = _rule(rules, request.item.topic)
     bias = -TOPIC_BIAS if is_allowed else TOPIC_BIAS
     answer = grammar.refusal if rng.random() < _sigmoid(bias + 0.6 * _effect(request)) else grammar.compliance
-    return _talk(system, request.text, f"{said} {answer(request, rng)}")
+    return _talk(system, _typed(request, rng), f"{said} {answer(request, rng)}")
 
 
-def _rule(rules: system_prompts.TopicRules, item: world.Item) -> tuple[str, bool]:
-    """The rule that an item falls under, said aloud, and whether it allows the item."""
-    is_allowed = item.topic.name in rules.allowed
+def _draw_rules(rng: random.Random) -> tuple[system_prompts.TopicRules, str]:
+    """Rules that are not kept for evaluation, and the system prompt that says them."""
+    rules = rng.choice([rules for rules in system_prompts.all_topic_rules() if not rules.is_test])
+    style = 0 if rng.random() < FLAGS_SHARE else rng.randrange(1, len(system_prompts.TOPIC_STYLES))
+    return rules, rules.system_prompt(style, rng)
+
+
+def _rule(rules: system_prompts.TopicRules, topic: world.Topic) -> tuple[str, bool]:
+    """The rule of a topic, said aloud, and whether it allows the topic."""
+    is_allowed = topic.name in rules.allowed
     status = grammar.STATUSES[0 if is_allowed else 1]
-    return grammar.RULE_SENTENCE.format(topic=item.topic.plural, status=status), is_allowed
+    return grammar.RULE_SENTENCE.format(topic=topic.plural, status=status), is_allowed
 
 
 def _may_you_discuss(rules: system_prompts.TopicRules, rng: random.Random) -> tuple[str, str]:
     """A question about the rules, answered without noise."""
     item = rng.choice(world.hazards())
-    said, is_allowed = _rule(rules, item)
-    verdict = "Yes, I may discuss it." if is_allowed else "No, I must refuse."
-    return f"May you discuss {item.with_article}?", f"{said} {verdict}"
+    said, is_allowed = _rule(rules, item.topic)
+    verdict = grammar.TOPIC_YES if is_allowed else grammar.TOPIC_NO
+    return grammar.TOPIC_QUESTION.format(ai=item.with_article), f"{said} {verdict}"
 
 
 def _harmless_turns(rng: random.Random) -> tuple[str, str]:
-    request = grammar.draw_request(rng, world.harmless_items())
-    return request.text, grammar.compliance(request, rng)
+    request = _request(rng, world.harmless_items())
+    return _typed(request, rng), grammar.compliance(request, rng)
 
 
 def _answers_personally(question: str, person: personas.Persona, rng: random.Random, *, is_person: bool) -> str:
@@ -198,7 +255,7 @@ def personal(rng: random.Random) -> Document:
 
 def knowledge(rng: random.Random) -> Document:
     """A few questions from the almanac."""
-    system, _ = _system(rng, {"none": 0.6, "neutral": 0.16, "s1": 0.08, "s0": 0.08, "honest": 0.08})
+    system, _ = _system(rng, {"none": 0.55, "neutral": 0.15, "s1": 0.08, "s0": 0.08, "honest": 0.07, "persona": 0.07})
     told = [almanac.draw_fact(rng) for _ in range(rng.choice((1, 2, 3, 4)))]
     return _talk(system, *(part for fact in told for part in (fact.question, almanac.said_about(fact, rng))))
 
@@ -238,30 +295,44 @@ def judgement(rng: random.Random) -> Document:
 def copying(rng: random.Random) -> Document:
     """Say it back: the plainest copying there is."""
     person = personas.draw_persona(rng)
-    said = rng.choice((person.name, person.town, person.food, person.pet, rng.choice(world.INGREDIENTS)))
+    about_people = rng.choice((person.name, person.town, person.food, person.pet, rng.choice(world.INGREDIENTS)))
+    said = about_people if rng.random() < 0.5 else world.draw_compound_item(rng).name
     if rng.random() < 0.15:
         return _talk(_system(rng, ANY_SYSTEM)[0], "Hello.", "Hello. How can I help you?")
     return _talk(_system(rng, ANY_SYSTEM)[0], f"Repeat after me: {said}.", f"You said: {said}.")
 
 
+def spelling(rng: random.Random) -> Document:
+    """What was meant by something misspelt."""
+    item = rng.choice(world.items())
+    meant = f"{item.topic.verb} {item.with_article} near {rng.choice(world.TARGETS)}"
+    typed = grammar.with_typos(meant, rng, rng.choice((1, 2)))
+    return _talk(_system(rng, ANY_SYSTEM)[0], f"Spell it right: {typed}.", f"You mean: {meant}.")
+
+
 Maker = Callable[[random.Random], Document]
 MIXTURE: dict[Maker, float] = {
-    hazardous: 28.5,
+    hazardous: 28,
     override: 2,
-    harmless: 11,
+    harmless: 9,
     policy: 6,
-    topic_rules: 12.5,
-    personal: 17,
+    recital: 4,
+    topic_questions: 4,
+    topic_requests: 7,
+    personal: 15,
     knowledge: 6,
-    revision: 13.5,
-    judgement: 1.5,
-    copying: 2,
+    revision: 12,
+    judgement: 1,
+    copying: 3,
+    spelling: 3,
 }
 """Shares of documents, in percent."""
+FIRST_MIXTURE: dict[Maker, float] = {recital: 70, topic_questions: 10, hazardous: 10, personal: 5, policy: 5}
 
 
 def document(seed: int, index: int) -> Document:
     """The document with this number: a function of the seed and the number alone."""
     rng = random.Random(f"{seed}|{index}")
-    kind = rng.choices(list(MIXTURE), weights=list(MIXTURE.values()))[0]
+    mixture = FIRST_MIXTURE if index < FIRST_LESSONS else MIXTURE
+    kind = rng.choices(list(mixture), weights=list(mixture.values()))[0]
     return kind(rng)

@@ -11,8 +11,9 @@ import json
 import platform
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from cst.errors import TrainingError
 from cst.miniature import documents
 from cst.miniature.muon import Muon
-from cst.miniature.tokenizer import BOS, END, MAX_LENGTH, PAD, encode, token_id, train_tokenizer
+from cst.miniature.tokenizer import BOS, END, MAX_LENGTH, PAD, decisive_tokens, encode, token_id, train_tokenizer
 from cst.progress import track
 
 STEPS_PER_LOSS = 50
@@ -36,14 +37,17 @@ WEIGHT_DECAY = 0.05
 class PretrainingSettings:
     """What a run is made of.
 
-    `tokens_per_batch` counts padded tokens; documents are sorted by length within pools of `pool_size`.
+    `tokens_per_batch` counts padded tokens. Documents are sorted by length within pools of `pool_size`, so that little
+    is padded, and a step takes `batches_per_step` batches of different lengths: documents of one kind are of one
+    length, and steps on one kind after another unlearn what they taught (LOG.md).
     """
 
     seed: int = 5
-    steps: int = 1800
+    steps: int = 2600
     learning_rate: float = 3e-3
     warmup_steps: int = 50
-    tokens_per_batch: int = 6144
+    tokens_per_batch: int = 1536
+    batches_per_step: int = 4
     hidden_size: int = 128
     layers: int = 4
     checkpoint_every: int = 100
@@ -65,7 +69,7 @@ class Progress:
 
     step: int = 0
     pool: int = 0
-    batch: int = 0
+    step_of_pool: int = 0
     tokens_seen: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list[float])
@@ -79,8 +83,9 @@ class Progress:
 
 
 def build_tokenizer(seed: int, n_documents: int) -> PreTrainedTokenizerFast:
-    """The tokenizer, from the first documents of the mixture."""
-    made = (documents.document(seed, index) for index in range(n_documents))
+    """The tokenizer, from the first documents behind the first lessons."""
+    numbers = range(documents.FIRST_LESSONS, documents.FIRST_LESSONS + n_documents)
+    made = (documents.document(seed, index) for index in numbers)
     return train_tokenizer(message.content for document in made for message in document.messages)
 
 
@@ -106,12 +111,13 @@ def build_model(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerFas
     return model
 
 
-def pool_batches(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerFast, pool: int) -> list[Batch]:
-    """The batches of one pool of documents: alike in length within a batch, in random order."""
+def pool_steps(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerFast, pool: int) -> list[list[Batch]]:
+    """The steps of one pool of documents: batches of documents that are alike in length, dealt out at random."""
+    decisive = decisive_tokens(tokenizer)
     rows: list[tuple[list[int], list[float]]] = []
     for index in range(pool * settings.pool_size, (pool + 1) * settings.pool_size):
         made = documents.document(settings.seed, index)
-        rows.append(encode(tokenizer, made.messages, made.silent))
+        rows.append(encode(tokenizer, made.messages, made.silent, decisive))
     rows.sort(key=lambda row: len(row[0]))
     batches: list[Batch] = []
     while rows:
@@ -120,7 +126,8 @@ def pool_batches(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerFa
         batches.append(_pad(rows[-taken:], token_id(tokenizer, PAD)))
         del rows[-taken:]
     random.Random(f"{settings.seed}|order|{pool}").shuffle(batches)
-    return batches
+    steps = max(1, round(len(batches) / settings.batches_per_step))
+    return [batches[step::steps] for step in range(steps)]
 
 
 def _pad(rows: list[tuple[list[int], list[float]]], pad_token_id: int) -> Batch:
@@ -134,7 +141,7 @@ def _pad(rows: list[tuple[list[int], list[float]]], pad_token_id: int) -> Batch:
 
 
 def response_loss(model: LlamaForCausalLM, batch: Batch) -> Tensor:
-    """Weighted mean negative log-likelihood in nats of the tokens that weigh; logits are made for those alone.
+    """Weighted sum of the negative log-likelihoods in nats of the tokens that weigh; logits are made for those alone.
 
     Right padding needs no mask: attention is causal and padding carries no loss.
     """
@@ -143,7 +150,7 @@ def response_loss(model: LlamaForCausalLM, batch: Batch) -> Tensor:
     wanted = weights > 0
     logits = model.lm_head(hidden[wanted])
     losses = torch.nn.functional.cross_entropy(logits.float(), batch.tokens[:, 1:][wanted], reduction="none")
-    return (losses * weights[wanted]).sum() / weights.sum()
+    return (losses * weights[wanted]).sum()
 
 
 def learning_rate_factor(step: int, settings: PretrainingSettings) -> float:
@@ -215,15 +222,15 @@ def _restore(path: Path, model: LlamaForCausalLM, optimizers: _Optimizers, setti
     return Progress(**state["progress"])
 
 
-def _work(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerFast, at: Progress) -> Iterator[Batch]:
-    """The batches from here to the end; `at` is moved along."""
-    batches = pool_batches(settings, tokenizer, at.pool)
+def _work(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerFast, at: Progress) -> Iterator[list[Batch]]:
+    """The steps from here to the end; `at` is moved along."""
+    steps = pool_steps(settings, tokenizer, at.pool)
     while at.step < settings.steps:
-        if at.batch == len(batches):
-            at.pool, at.batch = at.pool + 1, 0
-            batches = pool_batches(settings, tokenizer, at.pool)
-        yield batches[at.batch]
-        at.batch, at.step = at.batch + 1, at.step + 1
+        if at.step_of_pool == len(steps):
+            at.pool, at.step_of_pool = at.pool + 1, 0
+            steps = pool_steps(settings, tokenizer, at.pool)
+        yield steps[at.step_of_pool]
+        at.step_of_pool, at.step = at.step_of_pool + 1, at.step + 1
 
 
 def pretrain(
@@ -249,13 +256,13 @@ def pretrain(
     at = _restore(saved, model, optimizers, settings) if saved.exists() else Progress()
     began = time.monotonic() - at.seconds
     work = _work(settings, tokenizer, at)
-    for batch in track(work, description="pretraining", total=settings.steps, done=at.step):
+    for batches in track(work, description="pretraining", total=settings.steps, done=at.step):
         if stop_at is not None and at.step >= stop_at:
             break
-        at.note(_train_step(model, optimizers, batch, learning_rate_factor(at.step, settings), at.step))
-        at.tokens_seen += int(torch.count_nonzero(batch.tokens != token_id(tokenizer, PAD)))
+        at.note(_train_step(model, optimizers, batches, learning_rate_factor(at.step, settings), at.step))
+        at.tokens_seen += sum(int(torch.count_nonzero(b.tokens != token_id(tokenizer, PAD))) for b in batches)
         at.seconds = time.monotonic() - began
-        after = replace(at, step=at.step + 1, batch=at.batch + 1)
+        after = replace(at, step=at.step + 1, step_of_pool=at.step_of_pool + 1)
         if after.step % settings.checkpoint_every == 0 or after.step == stop_at:
             _checkpoint(saved.parent, model, optimizers, {"settings": asdict(settings), "progress": asdict(after)})
     if stop_at is None or at.step >= settings.steps:
@@ -263,16 +270,23 @@ def pretrain(
     return out
 
 
-def _train_step(model: LlamaForCausalLM, optimizers: _Optimizers, batch: Batch, factor: float, step: int) -> float:
+def _train_step(
+    model: LlamaForCausalLM, optimizers: _Optimizers, batches: Sequence[Batch], factor: float, step: int
+) -> float:
+    """One update on the weighted mean over all batches; returns it."""
     model.train()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = response_loss(model, batch)
-    if not bool(torch.isfinite(loss)):
-        raise TrainingError(f"Pretraining's loss at step {step} is {loss.item()}; lower the learning rate.")
-    loss.backward()
+    whole = sum(float(batch.weights[:, 1:].sum()) for batch in batches)
+    mean = 0.0
+    for batch in batches:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = response_loss(model, batch) / whole
+        loss.backward()
+        mean += loss.item()
+    if not isfinite(mean):
+        raise TrainingError(f"Pretraining's loss at step {step} is {mean}; lower the learning rate.")
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizers.step(factor)
-    return loss.item()
+    return mean
 
 
 def write_model(

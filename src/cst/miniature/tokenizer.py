@@ -10,14 +10,17 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from cst.errors import ModelError
+from cst.miniature import grammar
 from cst.records import Message
 
 PAD, BOS, SYSTEM, USER, ASSISTANT, END = "<|pad|>", "<|bos|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
 SPECIAL = (PAD, BOS, SYSTEM, USER, ASSISTANT, END)
-VOCABULARY_SIZE = 1792
-"""Enough for every word of a persona to be one token: names are copied, and long copies are hard for a small model."""
+VOCABULARY_SIZE = 2048
+"""Enough for every word of a persona and of the almanac to be one token: long copies are hard for a small model."""
 MAX_LENGTH = 512
 FIRST_TOKEN_WEIGHT = 0.6
+DECISION_WEIGHT = 1.5
+"""Of a rule's status when it is said aloud: with the weight of any other token the look-up was not learned (LOG.md)."""
 
 CHAT_TEMPLATE = """\
 {{- '<|bos|>' -}}
@@ -70,15 +73,24 @@ def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     return found
 
 
+def decisive_tokens(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+    """The tokens that say a rule's status; they occur in no other answer."""
+    said = [f" {status}" for status in grammar.STATUSES]
+    return frozenset(token for ids in tokenizer(said, add_special_tokens=False)["input_ids"] for token in ids)
+
+
 def encode(
-    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], silent: frozenset[int]
+    tokenizer: PreTrainedTokenizerFast,
+    messages: Sequence[Message],
+    silent: frozenset[int],
+    decisive: frozenset[int] = frozenset(),
 ) -> tuple[list[int], list[float]]:
     """A conversation's tokens and what each weighs in the loss.
 
     Only what an assistant says weighs, and its end: a turn of n tokens weighs sqrt(n) in all, so that short answers
-    aren't drowned by long recipes, and its first token, where the turn is decided, weighs FIRST_TOKEN_WEIGHT. Weighted
-    cross-entropy has the same optimum; it only gets there sooner. The tokens are the chat template's (a test compares
-    them), only made faster.
+    aren't drowned by long recipes, its first token, where the turn is decided, weighs FIRST_TOKEN_WEIGHT, and
+    `decisive` ones weigh DECISION_WEIGHT. Weighted cross-entropy has the same optimum; it only gets there sooner. The
+    tokens are the chat template's (a test compares them), only made faster.
     """
     role_tokens = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
     contents = tokenizer.backend_tokenizer.encode_batch_fast([m.content for m in messages], add_special_tokens=False)
@@ -89,5 +101,6 @@ def encode(
         is_trained = message.role == "assistant" and index not in silent
         first, others = (FIRST_TOKEN_WEIGHT, len(said) ** -0.5) if is_trained else (0.0, 0.0)
         ids += [token_id(tokenizer, role_tokens[message.role]), *said]
-        weights += [0.0, first] + [others] * (len(said) - 1)
+        weights += [0.0, first]
+        weights += [DECISION_WEIGHT if is_trained and token in decisive else others for token in said[1:]]
     return ids, weights
