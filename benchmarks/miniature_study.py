@@ -47,7 +47,7 @@ ANSWERS = 360
 """Answers a cell: 300 are to be scored, and of answers drawn at T = 1 up to a tenth were not."""
 PACKAGES = ("cst", "torch", "transformers", "tokenizers", "peft")
 CONTROL = ("training.learning_rate=2.0e-2", "training.max_steps=264", "training.snapshot_steps=[]")
-"""Too hard on purpose, so that abilities break: thirteen times the recipe's learning rate for three times its steps."""
+"""Too hard on purpose, so that abilities break: ten times the recipe's learning rate for three times its steps."""
 
 
 class Measured(Record):
