@@ -133,8 +133,15 @@ class TrainingSettings(Record):
         default=0.0, ge=0, le=100, description="Weight of the chosen response's mean per-token NLL, as an anchor."
     )
     learning_rate: float = Field(default=5e-5, gt=0, le=1, description="Peak learning rate of AdamW.")
-    per_device_train_batch_size: int = Field(default=2, ge=1, le=65536, description="Rows in one forward pass.")
-    gradient_accumulation_steps: int = Field(default=4, ge=1, le=65536, description="Forward passes an optimizer step.")
+    per_device_train_batch_size: int = Field(
+        default=2, ge=1, le=65536, description="Rows of a step, times the next key; where padded, also of a pass."
+    )
+    gradient_accumulation_steps: int = Field(
+        default=4, ge=1, le=65536, description="An optimizer step takes this many times as many rows."
+    )
+    tokens_per_pack: int | None = Field(
+        default=None, ge=2, description="Unique tokens in one forward pass; less needs less memory. By default 2048."
+    )
     num_train_epochs: int = Field(
         default=1, ge=1, le=1000, description="Passes over the rows, if max_steps is not set."
     )

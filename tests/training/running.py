@@ -44,7 +44,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def forward_hook(loaded: LoadedModel, hook: object) -> Iterator[None]:
-    handle = loaded.model.register_forward_hook(hook)  # the seam through which a test reaches a running training
+    handle = loaded.model.model.register_forward_hook(hook)  # the seam through which a test reaches a running training
     try:
         yield
     finally:

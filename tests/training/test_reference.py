@@ -12,6 +12,7 @@ from cst.models.loading import LoadedModel
 from cst.training.batches import tokenize
 from cst.training.logps import response_logps
 from cst.training.reference import reference_logps
+from cst.training.scoring import Packed
 
 
 def test_a_stale_reference_is_refused(loaded: LoadedModel, tmp_path: Path):
@@ -29,8 +30,7 @@ def compute(loaded: LoadedModel, file: Path, identity: dict[str, str]) -> torch.
     return reference_logps(
         tokenize(mirrored_preferences(3), loaded.renderer),
         model=loaded.model,
-        pad_token_id=0,
-        batch_size=4,
+        scorer=Packed(500),
         accelerator=Accelerator(cpu=True),
         autocast=nullcontext(),
         file=file,

@@ -47,6 +47,7 @@ from cst.training.results import (
     write_result,
 )
 from cst.training.schedule import learning_rate
+from cst.training.scoring import Scorer, scorer_of
 from cst.training.step import Work, autocast, make_optimizer, take_step
 
 logger = logging.getLogger(__name__)
@@ -84,9 +85,10 @@ def train(
     if accelerator.is_main_process:
         write_identity(folder, identity)
     loaded.model.to(accelerator.device)
-    reference = _reference(rows, loaded, settings, accelerator, identity, folder)
+    scorer = scorer_of(loaded, settings, rows)
+    reference = _reference(rows, loaded, settings, scorer, accelerator, identity, folder)
     with policy_of(loaded, settings) as policy:
-        work = Work(rows, reference, policy, settings, accelerator, loaded.renderer.pad_token_id, folder)
+        work = Work(rows, reference, policy, settings, accelerator, scorer, folder)
         metrics = _run(work, loaded, description)
         tuned = tuned_folder(folder, full=settings.full)
         if accelerator.is_main_process:
@@ -145,6 +147,7 @@ def _reference(
     rows: Sequence[TokenizedPreference],
     loaded: LoadedModel,
     settings: TrainingSettings,
+    scorer: Scorer,
     accelerator: Accelerator,
     identity: Mapping[str, Any],
     folder: Path,
@@ -153,8 +156,7 @@ def _reference(
     logps = reference_logps(
         rows,
         model=loaded.model,
-        pad_token_id=loaded.renderer.pad_token_id,
-        batch_size=settings.per_device_train_batch_size,
+        scorer=scorer,
         accelerator=accelerator,
         autocast=autocast(accelerator, settings),
         file=folder / REFERENCE,

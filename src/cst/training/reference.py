@@ -12,19 +12,17 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from cst.errors import TrainingError
-from cst.models.rendering import TokenSequence
 from cst.models.tensors import load_tensors, read_note, save_tensors
 from cst.progress import track
 from cst.training.batches import TokenizedPreference
-from cst.training.logps import response_logps
+from cst.training.scoring import Scorer
 
 
 def reference_logps(
     rows: Sequence[TokenizedPreference],
     *,
     model: nn.Module,
-    pad_token_id: int,
-    batch_size: int,
+    scorer: Scorer,
     accelerator: Accelerator,
     autocast: AbstractContextManager[object],
     file: Path,
@@ -42,9 +40,8 @@ def reference_logps(
     accelerator.wait_for_everyone()
     if found:
         return _read(file, identity)
-    sequences = [sequence for row in rows for sequence in (row.chosen, row.rejected)]
-    with torch.no_grad(), autocast:
-        logps = _shared_out(sequences, model, pad_token_id, batch_size, accelerator).view(-1, 2)
+    with torch.no_grad(), autocast, scorer.ready(model):
+        logps = _shared_out(rows, model, scorer, accelerator)
     if accelerator.is_main_process:
         save_tensors(file, {"logps": logps}, note=dict(identity))
     accelerator.wait_for_everyone()
@@ -52,19 +49,15 @@ def reference_logps(
 
 
 def _shared_out(
-    sequences: Sequence[TokenSequence], model: nn.Module, pad_token_id: int, batch_size: int, accelerator: Accelerator
+    rows: Sequence[TokenizedPreference], model: nn.Module, scorer: Scorer, accelerator: Accelerator
 ) -> Tensor:
-    """Log-probs of all sequences, [N] float64; each process computes every n-th batch of a plan by length."""
-    order = sorted(range(len(sequences)), key=lambda index: (len(sequences[index].tokens), index))
-    plan = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    mine = plan[accelerator.process_index :: accelerator.num_processes]
-    logps = torch.zeros(len(sequences), dtype=torch.float64, device=accelerator.device)
+    """Log-probs of all rows, [N, 2] float64; each process computes its share of them."""
+    mine = scorer.shares(range(len(rows)), rows, rank=accelerator.process_index, world_size=accelerator.num_processes)
+    logps = torch.zeros(len(rows), 2, dtype=torch.float64, device=accelerator.device)
     shown = track(mine, description="reference log-probs", weight=len) if accelerator.is_main_process else mine
-    for batch in shown:
-        found = response_logps(
-            model, [sequences[index] for index in batch], pad_token_id=pad_token_id, batch_size=batch_size
-        )
-        logps[batch] = found.logps
+    for share in shown:
+        sides = [rows[row].chosen for row in share] + [rows[row].rejected for row in share]
+        logps[share] = scorer.score(model, sides).logps.view(2, -1).T
     return accelerator.reduce(logps, reduction="sum").cpu()  # pyright: ignore[reportAttributeAccessIssue]
 
 

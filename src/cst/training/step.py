@@ -19,12 +19,13 @@ from torch.optim import AdamW
 from cst.errors import TrainingError
 from cst.recipe import TrainingSettings
 from cst.store import fingerprint
-from cst.training.batches import TokenizedPreference, micro_batches
+from cst.training.batches import TokenizedPreference
 from cst.training.checkpoints import checkpoints, trained
-from cst.training.logps import ResponseLogps, response_logps
+from cst.training.logps import ResponseLogps
 from cst.training.loss import PairLogps, dpo_loss, loss_at_reference
 from cst.training.meters import RowMeters, StepMetrics, step_metrics
 from cst.training.results import CHECKPOINTS, REFERENCE
+from cst.training.scoring import Scorer
 
 FIRST_LOSS_TOLERANCE = 1e-4
 """How far the first loss may be from ln 2, in nats, with float32 weights: what low bits of batching leave open."""
@@ -45,7 +46,7 @@ class Work:
     policy: nn.Module
     settings: TrainingSettings
     accelerator: Accelerator
-    pad_token_id: int
+    scorer: Scorer
     folder: Path
 
 
@@ -102,18 +103,13 @@ def _seeded(work: Work, step: int) -> Generator[None]:
 def _accumulate(work: Work, rows: Sequence[int]) -> RowMeters:
     """Gradients of this process's share of the step, and the meters of all rows, from all processes, on the CPU."""
     accelerator = work.accelerator
-    shares = micro_batches(
-        rows,
-        work.rows,
-        size=work.settings.per_device_train_batch_size,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-    )
+    shares = work.scorer.shares(rows, work.rows, rank=accelerator.process_index, world_size=accelerator.num_processes)
     columns = torch.zeros(len(rows), RowMeters.width(), dtype=torch.float64, device=accelerator.device)
-    for positions in shares:
-        loss, meters = _forward(work, [rows[position] for position in positions])
-        (loss.sum() / len(rows)).backward()
-        columns[positions] = meters.stacked()
+    with work.scorer.ready(work.policy):
+        for positions in shares:
+            loss, meters = _forward(work, [rows[position] for position in positions])
+            (loss.sum() / len(rows)).backward()
+            columns[positions] = meters.stacked()
     return RowMeters.unstacked(cast(Tensor, accelerator.reduce(columns, "sum")).cpu())
 
 
@@ -122,9 +118,7 @@ def _forward(work: Work, rows: Sequence[int]) -> tuple[Tensor, RowMeters]:
     settings = work.settings
     sides = [work.rows[row].chosen for row in rows] + [work.rows[row].rejected for row in rows]
     with autocast(work.accelerator, settings):
-        both = response_logps(
-            work.policy, sides, pad_token_id=work.pad_token_id, batch_size=settings.per_device_train_batch_size
-        )
+        both = work.scorer.score(work.policy, sides)
     policy = _pair(both.logps, both.lengths)
     reference = _pair(work.reference[list(rows)].T.flatten(), both.lengths)
     terms = dpo_loss(

@@ -1,0 +1,58 @@
+"""Both ways of scoring are one training but for low bits, and the slow one is taken only with a reason, told once."""
+
+from pathlib import Path
+
+import pytest
+from running import metrics, run, settings
+from tiny import mirrored_preferences
+
+from cst.errors import TrainingError
+from cst.models.loading import LoadedModel
+from cst.training.batches import tokenize
+from cst.training.scoring import Packed, Padded, scorer_of
+
+
+def test_a_model_is_packed_without_being_asked(loaded: LoadedModel, caplog: pytest.LogCaptureFixture):
+    rows = tokenize(mirrored_preferences(), loaded.renderer)
+    assert scorer_of(loaded, settings(), rows) == Packed(2048)
+    assert scorer_of(loaded, settings(tokens_per_pack=500), rows) == Packed(500)
+    assert not caplog.records
+
+
+def test_what_cannot_be_packed_is_padded_and_told_once(
+    loaded: LoadedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    assert isinstance(scorer_of(loaded, settings(lora_dropout=0.1), []), Padded)
+    caplog.clear()
+    run(loaded, tmp_path, lora_dropout=0.1)
+    assert [r.getMessage() for r in caplog.records if "padded" in r.getMessage()] == [
+        "Rows are padded and not packed, which is slower: training.lora_dropout=0.1 would drop the same of all rows "
+        "that share a token."
+    ]
+
+
+def test_packed_and_padded_are_the_same_training(loaded: LoadedModel, tmp_path: Path):
+    """A dropout that never drops a thing is what makes the second one padded."""
+    run(loaded, tmp_path / "packed", nll_weight=0.5)
+    run(loaded, tmp_path / "padded", nll_weight=0.5, lora_dropout=1e-12)
+    packed, padded = metrics(tmp_path / "packed"), metrics(tmp_path / "padded")
+    assert len(packed) == 9
+    for one, other in zip(packed, padded, strict=True):
+        assert one.loss == pytest.approx(other.loss, abs=1e-5)
+        assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-3)
+    assert packed[-1].loss < packed[0].loss - 0.01
+
+
+def test_any_packing_is_the_same_training(loaded: LoadedModel, tmp_path: Path):
+    losses = []
+    for tokens in (160, 400, None):
+        run(loaded, tmp_path / str(tokens), tokens_per_pack=tokens)
+        losses.append([line.loss for line in metrics(tmp_path / str(tokens))])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-6)
+    assert losses[2] == pytest.approx(losses[0], abs=1e-6)
+
+
+def test_a_pack_smaller_than_a_row_is_refused_before_anything_is_written(loaded: LoadedModel, tmp_path: Path):
+    with pytest.raises(TrainingError, match=r"training.tokens_per_pack=20 is smaller than 20 of 20 rows; raise it to"):
+        run(loaded, tmp_path / "run", tokens_per_pack=20)
+    assert not (tmp_path / "run" / "reference.safetensors").exists()
