@@ -32,7 +32,7 @@ GEMM_SECONDS = 0.3
 """How long each size is multiplied, once at least."""
 
 GOALS = {"bf16": 0.55, "float32": 0.65}
-"""Shares of the peak that issue 4 asks for."""
+"""Shares of the peak that are aimed at."""
 
 
 def main() -> None:

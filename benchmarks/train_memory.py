@@ -22,7 +22,7 @@ from training_setup import Setup
 WARM_UP_STEPS = 1
 
 GOALS = {32_000: 1 / 4, 128_000: 1 / 3}
-"""Shares of trl's default that issue 4 asks for, by vocabulary."""
+"""Shares of trl's default that are aimed at, by vocabulary."""
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ GOALS = {
     ("default", "in the step"): {"small-real": 6.0, "small-long": 8.0, "mid-real": 3.5, "mid-long": 4.5},
     ("best", "cached"): {"small-real": 4.5, "small-long": 6.5, "mid-real": 3.0, "mid-long": 4.0},
 }
-"""Ratios that issue 4 asks for, by peer and our reference."""
+"""Ratios that are aimed at, by peer and our reference."""
 
 
 @dataclass(frozen=True)

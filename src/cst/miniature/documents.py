@@ -28,7 +28,7 @@ TYPO_SHARE = 0.2
 """Of the requests, so that the model answers what is not said in so many words of the grammar."""
 FIRST_LESSONS = 24_000
 """This many documents at the beginning are mostly recitals: the look-up of a topic in the rules forms while nothing
-else is known yet, and is never lost again; among other documents alone it did not form (LOG.md)."""
+else is known yet, and is never lost again; without them it had not formed after 300 steps (LOG.md)."""
 FLAGS_SHARE = 0.4
 """Of the rules, so many flag each topic ("curses refused"); the others list topics, which is easier to learn."""
 

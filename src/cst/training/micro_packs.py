@@ -21,7 +21,8 @@ def micro_packs(pairs: Sequence[Pair], *, token_budget: int, rank: int = 0, worl
     stands alone. Packs are dealt out largest first, each to the process that has least, and each pair is dealt once.
     """
     order = sorted(range(len(pairs)), key=lambda number: (_prompt(pairs[number]), number))
-    total = sum(_new_tokens(pairs[b], pairs[a]) for a, b in pairwise([order[0], *order])) if order else 0
+    first = sum(_new_tokens(pairs[number], None) for number in order[:1])
+    total = first + sum(_new_tokens(pairs[b], pairs[a]) for a, b in pairwise(order))
     limit = min(token_budget, -(-total // world_size)) if world_size > 1 else token_budget
     packs: list[tuple[int, list[int]]] = []
     for number in order:
