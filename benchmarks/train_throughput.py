@@ -1,10 +1,12 @@
 """How many times faster our optimizer steps are than those of trl's DPOTrainer, on identical rows.
 
     python benchmarks/train_throughput.py [--cases small-real ...] [--peers default best ...] [--steps 5]
+        [--check-steps 4]
 
-First, both train in float32, and their losses must agree. Then, for each case and peer, ours and the peer take turns,
-step by step; one line of JSON tells the ratio of their seconds (median, least, most), the seconds, and tokens per
-second (tokens of the rows' sequences as they are, without padding; the same number for both). The peers:
+First, both train in float32 for a few steps (50 for the whole proof), and their losses must agree. Then, for each case
+and peer, ours and the peer take turns, step by step; one line of JSON tells the ratio of their seconds (median, least,
+most), the seconds, and tokens per second (tokens of the rows' sequences as they are, without padding; the same number
+for both). The peers:
 
 - `default`: trl's defaults: bf16 autocast over float32 weights, gradient checkpointing, batches of 2, the reference's
   forward in the step. Told twice: with our reference's forward counted in our step, and cached as ours is by training;
@@ -35,8 +37,8 @@ from turns import Report
 WARM_UP_STEPS = 2
 """The first steps allocate moments and choose kernels."""
 
-CHECKED_STEPS, CHECKED_ROWS = 4, 2
-"""Steps whose losses are compared, and rows of each."""
+CHECKED_ROWS = 2
+"""Rows of a step whose losses are compared."""
 
 TOLERANCE = 1e-4
 """How far losses in float32 may be apart, in nats."""
@@ -67,6 +69,7 @@ class Race:
 def main() -> None:
     parser = options(__doc__, steps=5)
     parser.add_argument("--peers", nargs="+", choices=PEERS, help="by default all; the compacted ones on a CPU only")
+    parser.add_argument("--check-steps", type=int, default=4, help="steps whose losses are compared (default 4)")
     asked = parser.parse_args()
     use_threads(asked.threads)
     for device in asked.devices:
@@ -80,10 +83,10 @@ def main() -> None:
 def check_losses(scratch: Path, asked: argparse.Namespace, device: str) -> dict[str, object]:
     """A line that says how far apart the losses of ours and trl's default are in float32. Exits if too far."""
     short = argparse.Namespace(**{**vars(asked), "rows_per_step": CHECKED_ROWS})
-    ours = replace(prepare(Case("small", "real"), scratch, short, device=device, steps=CHECKED_STEPS), bf16=False)
+    ours = replace(prepare(Case("small", "real"), scratch, short, device=device, steps=asked.check_steps), bf16=False)
     run = race(ours, replace(ours, trainer="trl", **PEERS["default"]), asked.threads, "comparing losses")
     apart = largest_difference([step.loss for step in run.ours], [step.loss for step in run.theirs])
-    told = {"benchmark": "train_throughput", "check": "losses in float32", "steps": CHECKED_STEPS, "apart": apart}
+    told = {"benchmark": "train_throughput", "check": "losses in float32", "steps": asked.check_steps, "apart": apart}
     return told | {"device": device} | provenance(device, asked.threads)
 
 

@@ -32,7 +32,6 @@ FILES = {
     "cst.models.tensors": "weights",
     "cst.models.loading": "weights",
     "cst.models.folders": "looks at a model's files before they are loaded",
-    "cst.training.loop": "appends a line to metrics.jsonl after each step",
     "cst.training.checkpoints": "clears checkpoints that are no longer needed",
     "cst.miniature.pretraining": "makes the model that ships",
 }

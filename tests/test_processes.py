@@ -7,6 +7,11 @@ import sys
 
 import pytest
 
+from cst.errors import RunFolderError
+from cst.processes import train_together
+from cst.recipe_file import load_recipe
+from cst.run_folder import RunFolder
+
 RECIPE = """
 name: together
 model: {path: miniature}
@@ -60,3 +65,8 @@ def test_processes_do_not_start_what_comes_before(folder):
     assert refused.returncode != 0
     assert "Run `cst condition` once, by itself, first." in refused.stderr
     assert not (folder / "new" / "preferences").exists()
+
+
+def test_a_folder_in_which_another_command_is_at_work_is_left_alone(folder):
+    with RunFolder(folder / "held").locked(), pytest.raises(RunFolderError, match="Another cst process is at work"):
+        train_together(load_recipe(folder / "together.yaml"), folder / "held", "train")

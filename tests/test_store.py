@@ -15,6 +15,7 @@ from cst.errors import DataError, RunFolderError
 from cst.records import Message, Prompt, Verdict
 from cst.store import (
     Journal,
+    append_record,
     canonical_json,
     fingerprint,
     fingerprint_of_file,
@@ -81,6 +82,24 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_file_that_can_not_be_written_is_named_with_the_reason(tmp_path):
+    (tmp_path / "file").write_text("x")
+    below = tmp_path / "file" / "below.jsonl"
+    message = Message(role="user", content="Hi")
+    for write in (lambda: write_text(below, "y"), lambda: append_record(below, message)):
+        with pytest.raises(DataError, match=r"below.jsonl can't be written: (Not a directory|File exists)\. What was"):
+            write()
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_an_added_record_is_the_last_line(tmp_path):
+    messages = [Message(role="user", content=text) for text in ("a", "b\nb", "ü")]
+    write_records(tmp_path / "x.jsonl", messages[:1])
+    for message in messages[1:]:
+        append_record(tmp_path / "x.jsonl", message)
+    assert read_records(tmp_path / "x.jsonl", Message) == messages
 
 
 def test_json_is_read_as_written_and_keeps_its_order(tmp_path):
@@ -227,6 +246,17 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path):
 
     with pytest.raises(RunFolderError, match=r"can't be opened as a journal: .*Move it away"):
         Journal(path)
+
+
+def test_a_journal_that_can_not_be_written_says_so(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match=r"folder can't be written: unable to open database file"):
+        Journal(tmp_path / "folder")
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        with closing(sqlite3.connect(journal.path)) as other:
+            other.execute("DROP TABLE answers")
+        with pytest.raises(DataError, match=r"journal.sqlite can't be written: no such table"):
+            journal.put("key", 1)
 
 
 def test_the_journal_writes_ahead(tmp_path):

@@ -2,7 +2,7 @@
 
     CstError                    exit code 2 in the command line, shown without a traceback
     ├── RecipeError             a recipe that can't be read or doesn't fit its schema
-    ├── DataError               a row or file of data that can't be used
+    ├── DataError               a row or file of data that can't be used, or a file that can't be written
     ├── RenderingError          messages that a chat template can't express
     ├── ModelError              weights, adapters or tokenizers that can't be loaded or used
     ├── RunFolderError          a run folder that holds something other than what is asked for
@@ -22,7 +22,7 @@ class RecipeError(CstError):
 
 
 class DataError(CstError):
-    """A row or file of data is missing, malformed, or says nothing."""
+    """A row or file of data is missing, malformed, or says nothing; or a file can't be written."""
 
 
 class RenderingError(CstError):

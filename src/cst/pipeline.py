@@ -176,13 +176,21 @@ def train_stage(workshop: Workshop, model: str) -> Stage:
         from cst.training.loop import train
 
         rows = read_records(workshop.folder / _preferences_of(model), Preference)
-        train(rows, loaded=workshop.load(), settings=settings, folder=folder, description=f"train {model}")
+        chosen = settings.model_copy(update={"reference": _reference_of(model, settings.reference)})
+        train(rows, loaded=workshop.load(), settings=chosen, folder=folder, description=f"train {model}")
 
-    def depends() -> list[object]:
-        return [settings, workshop.recipe.model, workshop.model_fingerprint]
+    def depends() -> list[object]:  # where the reference is taken from changes nothing: another one is refused
+        return [settings.model_copy(update={"reference": None}), workshop.recipe.model, workshop.model_fingerprint]
 
     outputs = [str(workshop.tuned_folder(model).relative_to(workshop.folder)), f"models/{model}/metrics.jsonl"]
     return Stage(f"train-{model}", depends, [_preferences_of(model)], outputs, work, clears=[f"models/{model}"])
+
+
+def _reference_of(model: str, given: Path | None) -> Path | None:
+    """The reference that a model may take: its namesake's, where a whole run is given."""
+    if given is None or not given.is_dir():
+        return given
+    return given / "models" / model / "reference.safetensors"
 
 
 def _trained(workshop: Workshop) -> list[str]:

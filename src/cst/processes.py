@@ -5,6 +5,7 @@ file; the first process marks the stage as done.
 """
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 from cst.errors import RunFolderError
@@ -23,15 +24,18 @@ def train_together(recipe: Recipe, folder: Path, verb: Verb) -> None:
     """Train the recipe's models in this process and its peers.
 
     Raises:
-        RunFolderError: Another verb than `train` is asked for, or a stage before it isn't up to date.
+        RunFolderError: Another verb than `train` is asked for, a stage before it isn't up to date, or processes that
+            aren't its peers are at work in the folder.
     """
     if verb != "train":
         raise RunFolderError(f"`cst {verb}` is for one process; only `cst train` runs under torchrun.")
     home, workshop = RunFolder(folder), Workshop(recipe, folder)
-    for step in steps(workshop, "train"):
-        if step.verb == "train":
-            home.work_together(step.stage, first=int(os.environ.get("RANK", "0")) == 0)
-        elif not home.is_up_to_date(step.stage):
-            raise RunFolderError(
-                f"Stage {step.stage.name} of {folder} isn't up to date. Run `cst condition` once, by itself, first."
-            )
+    first = int(os.environ.get("RANK", "0")) == 0
+    with home.locked() if first else nullcontext():
+        for step in steps(workshop, "train"):
+            if step.verb == "train":
+                home.work_together(step.stage, first=first)
+            elif not home.is_up_to_date(step.stage):
+                raise RunFolderError(
+                    f"Stage {step.stage.name} of {folder} isn't up to date. Run `cst condition` once, by itself, first."
+                )

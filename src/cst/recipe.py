@@ -170,6 +170,10 @@ class TrainingSettings(Record):
     snapshot_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(), description="Steps whose adapter is kept, to draw scores along the training."
     )
+    reference: Path | None = Field(
+        default=None,
+        description="A run's folder, or a reference.safetensors, to take the start model's log-probs from.",
+    )
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
         default=(), description="Trackers that metrics are also sent to."
     )

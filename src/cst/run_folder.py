@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from cst.errors import RunFolderError
 from cst.records import Record
-from cst.store import fingerprint, fingerprint_of_file, parse_record, read_json, read_text, write_json
+from cst.store import fingerprint, fingerprint_of_file, parse_record, read_json, read_text, write_json, writing
 
 Outcome: TypeAlias = Literal["made", "done before", "given"]
 
@@ -139,9 +139,13 @@ class RunFolder:
 
         Raises:
             RunFolderError: Another process holds it.
+            DataError: The folder can't be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        lock = self.path / ".lock"
+        with writing(lock):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.touch()
+        with lock.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

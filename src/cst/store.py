@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Generator, Iterable
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,18 +47,44 @@ def _dump(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file and rename it into place; parent folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = path.with_name(f".{path.name}.partial")  # one name: what a killed writer left is written over
+@contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Open while `path` is written, so that a full disk or a missing right is one line that names the file.
+
+    Raises:
+        DataError: The system refused.
+    """
     try:
-        with neighbour.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        neighbour.replace(path)
-    finally:
-        neighbour.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise unwritten(path, error.strerror or str(error)) from error
+
+
+def unwritten(path: Path, reason: str) -> DataError:
+    """What to say of a file that can't be written."""
+    return DataError(
+        f"{path} can't be written: {reason}. What was finished before is kept; make room or mend the cause, and give "
+        "the same command again."
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file and rename it into place; parent folders are made.
+
+    Raises:
+        DataError: The system doesn't let it be written; a file that was there is as it was.
+    """
+    neighbour = path.with_name(f".{path.name}.partial")  # one name: what a killed writer left is written over
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with neighbour.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            neighbour.replace(path)
+        finally:
+            neighbour.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -81,6 +107,16 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write one record a line."""
     write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Add one record to the end of a file; whoever is killed while it does may leave half a line.
+
+    Raises:
+        DataError: The system doesn't let it be written.
+    """
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write(record.model_dump_json() + "\n")
 
 
 def read_records(path: Path, kind: type[R]) -> list[R]:
@@ -147,7 +183,8 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         try:
             self._connection = sqlite3.connect(path, timeout=30)
@@ -158,6 +195,8 @@ class Journal:
                     "CREATE TABLE IF NOT EXISTS answers"
                     " (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL)"
                 )
+        except sqlite3.OperationalError as error:
+            raise unwritten(path, str(error)) from error
         except sqlite3.DatabaseError as error:
             raise RunFolderError(
                 f"{path} can't be opened as a journal: {error}. Move it away to start a new one."
@@ -181,12 +220,19 @@ class Journal:
         return json.loads(value)
 
     def put(self, key: str, value: object) -> None:
-        """Commit a value; the first value of a key stays."""
+        """Commit a value; the first value of a key stays.
+
+        Raises:
+            DataError: The disk is full, or can't be written.
+        """
         text = canonical_json(value)
-        with self._connection:
-            self._connection.execute(
-                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (key, text, _checksum(key, text))
-            )
+        try:
+            with self._connection:
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (key, text, _checksum(key, text))
+                )
+        except sqlite3.OperationalError as error:
+            raise unwritten(self.path, str(error)) from error
 
     def close(self) -> None:
         """Close the file."""

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,13 @@ def test_restoring_goes_on_to_the_same_bits(tmp_path: Path):
     assert all(torch.equal(p, trained(two)[name]) for name, p in trained(one).items())
 
 
-def test_only_the_last_is_kept_and_half_ones_are_not_seen(tmp_path: Path):
+def test_the_last_and_the_one_before_are_kept_and_half_ones_are_not_seen(tmp_path: Path):
     model, optimizer = policy()
     update(model, optimizer, 0)
     for step in (1, 2, 10):
         save_checkpoint(tmp_path, step=step, model=model, optimizer=optimizer, metrics=[])
     (tmp_path / ".step-000012.partial").mkdir()
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000010"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000002", "step-000010"]
     remove_checkpoints(tmp_path)
     assert not tmp_path.exists()
     assert checkpoints(tmp_path) == []
@@ -61,8 +62,21 @@ def test_a_damaged_checkpoint_is_named(name: str, how: str, tmp_path: Path):
         file.write_bytes(content[: len(content) // 2] if how == "cut" else b"#" + content)
     if name == "metrics.jsonl" and how == "cut":
         file.write_bytes(b"{")
-    with pytest.raises(TrainingError, match=r"step-000001 is damaged: .*Remove the folder"):
+    with pytest.raises(TrainingError, match=r"step-000001 is damaged: .*Remove the folder to start from the beginning"):
         load_checkpoint(checkpoints(tmp_path)[-1])
+
+
+def test_a_damaged_one_leaves_the_one_before_it(tmp_path: Path):
+    model, optimizer = policy()
+    update(model, optimizer, 0)
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step=step, model=model, optimizer=optimizer, metrics=[])
+    last = checkpoints(tmp_path)[-1]
+    (last / "state.json").write_text("[]")
+    with pytest.raises(TrainingError, match=r"step-000002 is damaged: .*to go on from step-000001, which is kept"):
+        load_checkpoint(last)
+    shutil.rmtree(last)
+    assert load_checkpoint(checkpoints(tmp_path)[-1]).step == 1
 
 
 def test_no_pickle(tmp_path: Path):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cst.errors import TrainingError
+from cst.errors import DataError, TrainingError
 from cst.store import write_records
 from cst.training.meters import RowMeters, step_metrics
 from cst.training.results import compare_identity, read_result, tuned_folder, write_identity, write_result
@@ -35,3 +35,10 @@ def test_a_result_reads_as_it_was(full: bool, tmp_path: Path):
     assert result is not None
     assert (result.steps, result.rows, result.dropped, result.first_loss) == (1, 2, 3, 1.0)
     assert (result.adapter, result.model) == ((None, tmp_path / "model") if full else (tmp_path / "adapter", None))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"steps": 3}'])
+def test_a_damaged_result_is_named(content: str, tmp_path: Path):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(DataError, match=r"result.json is no Outcome"):
+        read_result(tmp_path)

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cst.errors import ModelError
-from cst.store import canonical_json
+from cst.store import canonical_json, unwritten, writing
 
 NOTE = "cst"
 """The one metadata key."""
@@ -27,17 +27,24 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: object = None,
     """Write tensors and a JSON note about them; renamed into place when it is on the disk.
 
     `metadata` may hold one plain key that other readers look for, instead of a note.
+
+    Raises:
+        DataError: The system doesn't let it be written; a file that was there is as it was.
     """
     if note is not None:
         metadata[NOTE] = canonical_json(note)
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.partial")
-    with neighbour.open("wb") as file:
-        file.write(save(whole, metadata=metadata or None))
-        file.flush()
-        os.fsync(file.fileno())
-    neighbour.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with neighbour.open("wb") as file:
+                file.write(save(whole, metadata=metadata or None))
+                file.flush()
+                os.fsync(file.fileno())
+            neighbour.replace(path)
+        finally:
+            neighbour.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -62,9 +69,9 @@ def read_note(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] | None = file.metadata()
-    except (SafetensorError, OSError) as error:
+        return json.loads(metadata[NOTE]) if metadata and NOTE in metadata else None
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise ModelError(_unreadable(path, error)) from error
-    return json.loads(metadata[NOTE]) if metadata and NOTE in metadata else None
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -73,12 +80,25 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 @contextmanager
 def whole_folder(path: Path) -> Generator[Path]:
-    """Fill the folder that is yielded; at the end it is synced and renamed to `path`, in place of what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Fill the folder that is yielded; at the end it is synced and renamed to `path`, in place of what was there.
+
+    Raises:
+        DataError: The system doesn't let it be written; a folder that was there is as it was, and no half one stays.
+    """
     neighbour = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(neighbour, ignore_errors=True)
-    neighbour.mkdir()
-    yield neighbour
+    try:
+        with writing(path):
+            shutil.rmtree(neighbour, ignore_errors=True)
+            neighbour.mkdir(parents=True)
+            yield neighbour
+            _sync_and_rename(neighbour, path)
+    except SafetensorError as error:  # what transformers' save_pretrained meets on a full disk
+        raise unwritten(path, str(error)) from error
+    finally:
+        shutil.rmtree(neighbour, ignore_errors=True)
+
+
+def _sync_and_rename(neighbour: Path, path: Path) -> None:
     for file in neighbour.rglob("*"):
         _sync(file)
     if path.exists():

@@ -81,7 +81,7 @@ def within_length(
     if len(fitting) < len(rows) and not drop_long:
         raise TrainingError(_too_long(rows, max_length, where))
     if not fitting:
-        raise TrainingError(f"{where} leaves no room for any of {len(rows)} rows; raise it.")
+        raise TrainingError(f"{where} leaves no room for any of {len(rows)} rows. Make room, or take other rows.")
     return fitting
 
 
@@ -90,8 +90,8 @@ def _too_long(rows: Sequence[TokenizedPreference], max_length: int, where: str) 
     long = sum(length > max_length for length in lengths)
     first = next(row.id for row in rows if row.longest > max_length)
     return (
-        f"{where} leaves no room for {long} of {len(lengths)} responses (the first in row {first!r}); "
-        f"raise it to {max(lengths)} or drop them with drop_long."
+        f"{where} leaves no room for {long} of {len(lengths)} responses (the first in row {first!r}; the longest needs "
+        f"{max(lengths)} tokens). Make room for them, or drop such rows with training.drop_long=true."
     )
 
 

@@ -1,15 +1,15 @@
 """Where a training stands, on disk: trained weights, AdamW's moments, and the lines of metrics so far.
 
 Safetensors and JSON, no pickle. A checkpoint is a folder renamed into place when it is whole, so that whatever kills
-the process, the last one is good. Random numbers need no state: each step draws from (seed, step). This file knows
-tensors by name only, and nothing of the loss.
+the process, the last one is good; the one before it is kept too, should the disk spoil the last. Random numbers need no
+state: each step draws from (seed, step). This file knows tensors by name only, and nothing of the loss.
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ from torch.optim import AdamW
 
 from cst.errors import DataError, ModelError, TrainingError
 from cst.models.tensors import load_tensors, save_tensors, whole_folder
-from cst.store import fingerprint_of_file, read_json, read_records, write_json, write_records
+from cst.records import Record
+from cst.store import fingerprint_of_file, parse_record, read_records, read_text, write_json, write_records
 from cst.training.meters import StepMetrics
 
 WEIGHTS, OPTIMIZER, METRICS, STATE = "weights.safetensors", "optimizer.safetensors", "metrics.jsonl", "state.json"
@@ -34,6 +35,13 @@ class Checkpoint:
     moments: dict[str, Tensor]
 
 
+class CheckpointState(Record):
+    """state.json: optimizer steps taken, and the SHA-256 of each other file."""
+
+    step: int
+    sha256: dict[str, str]
+
+
 def step_folder(parent: Path, step: int) -> Path:
     """`parent`/step-000010: sorts by step."""
     return parent / f"step-{step:06d}"
@@ -47,7 +55,13 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
 def save_checkpoint(
     parent: Path, *, step: int, model: nn.Module, optimizer: AdamW, metrics: Sequence[StepMetrics]
 ) -> Path:
-    """Write one checkpoint, then remove those before it."""
+    """Write one checkpoint beside the last one; those before that are removed first, so that there are two at most.
+
+    Raises:
+        DataError: The system doesn't let it be written; the last one is as it was.
+    """
+    for older in checkpoints(parent)[:-1]:
+        shutil.rmtree(older)
     parameters = trained(model)
     folder = step_folder(parent, step)
     with whole_folder(folder) as partial:
@@ -55,9 +69,7 @@ def save_checkpoint(
         save_tensors(partial / OPTIMIZER, _moments(parameters, optimizer))
         write_records(partial / METRICS, metrics)
         sums = {name: fingerprint_of_file(partial / name) for name in (WEIGHTS, OPTIMIZER, METRICS)}
-        write_json(partial / STATE, {"step": step, "sha256": sums})
-    for older in checkpoints(parent)[:-1]:
-        shutil.rmtree(older)
+        write_json(partial / STATE, CheckpointState(step=step, sha256=sums))
     return folder
 
 
@@ -78,22 +90,22 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         TrainingError: It is damaged.
     """
     try:
-        state: dict[str, Any] = read_json(folder / STATE)
-        for name, expected in state["sha256"].items():
-            if fingerprint_of_file(folder / name) != expected:
-                raise DataError(f"{folder / name} has changed since it was written")
+        state = parse_record(read_text(folder / STATE), CheckpointState, str(folder / STATE))
+        changed = [name for name, expected in state.sha256.items() if fingerprint_of_file(folder / name) != expected]
+        if changed:
+            raise DataError(f"{changed[0]} has changed since it was written")
         return Checkpoint(
             folder=folder,
-            step=state["step"],
+            step=state.step,
             metrics=read_records(folder / METRICS, StepMetrics),
             weights=load_tensors(folder / WEIGHTS),
             moments=load_tensors(folder / OPTIMIZER),
         )
-    except (DataError, ModelError, KeyError, OSError) as error:
-        raise TrainingError(
-            f"The checkpoint {folder} is damaged: {error}. Remove the folder to start from the checkpoint before it, "
-            "or from the beginning."
-        ) from error
+    except (DataError, ModelError, OSError) as error:
+        before = [other for other in checkpoints(folder.parent) if other.name < folder.name]
+        place = f"go on from {before[-1].name}, which is kept beside it" if before else "start from the beginning"
+        reason = str(error).rstrip(".")
+        raise TrainingError(f"The checkpoint {folder} is damaged: {reason}. Remove the folder to {place}.") from error
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from cst.models.loading import LoadedModel
 from cst.progress import track
 from cst.recipe import TrainingSettings
 from cst.records import Preference
-from cst.store import fingerprint, write_records
+from cst.store import append_record, fingerprint, write_records
 from cst.training.batches import TokenizedPreference, fingerprint_of_tokens, plan_steps, tokenize, within_length
 from cst.training.checkpoints import (
     checkpoints,
@@ -82,10 +82,10 @@ def train(
         remove_checkpoints(folder / CHECKPOINTS)  # killed while it removed them, it would leave some behind
         return result
     accelerator = _accelerator(loaded, settings, folder)
-    if accelerator.is_main_process:
-        write_identity(folder, identity)
     loaded.model.to(accelerator.device)
     scorer = scorer_of(loaded, settings, rows)
+    if accelerator.is_main_process:
+        write_identity(folder, identity)
     reference = _reference(rows, loaded, settings, scorer, accelerator, identity, folder)
     with policy_of(loaded, settings) as policy:
         work = Work(rows, reference, policy, settings, accelerator, scorer, folder)
@@ -117,7 +117,7 @@ def _length_limit(loaded: LoadedModel, settings: TrainingSettings) -> tuple[int,
 
 def _identity(loaded: LoadedModel, settings: TrainingSettings, rows: Sequence[TokenizedPreference]) -> dict[str, Any]:
     """All that the tuned weights depend on."""
-    told = settings.model_dump(mode="json", exclude={"logging_steps", "save_steps", "report_to"})
+    told = settings.model_dump(mode="json", exclude={"logging_steps", "save_steps", "reference", "report_to"})
     reference = {
         "weights": loaded.fingerprint,
         "template": fingerprint(loaded.renderer.describe()),
@@ -161,6 +161,7 @@ def _reference(
         autocast=autocast(accelerator, settings),
         file=folder / REFERENCE,
         identity=identity["reference"],
+        given=settings.reference,
     )
     return logps.to(accelerator.device)
 
@@ -207,8 +208,7 @@ def _resume(work: Work, optimizer: AdamW) -> list[StepMetrics]:
 
 def _tell(work: Work, before: Sequence[StepMetrics], line: StepMetrics) -> None:
     """Tell the log and the trackers of a step, and of an alarm once."""
-    known = {alarm.configuration for alarm in alarms(before)}
-    new = [alarm for alarm in alarms([line]) if alarm.configuration not in known]
+    new = [alarm for alarm in alarms([line]) if not any(alarm.configuration in past.sinking for past in before)]
     if work.accelerator.is_main_process:
         for alarm in new:
             logger.warning(str(alarm))
@@ -222,8 +222,7 @@ def _tell(work: Work, before: Sequence[StepMetrics], line: StepMetrics) -> None:
 def _write(work: Work, loaded: LoadedModel, optimizer: AdamW, metrics: Sequence[StepMetrics], *, last: bool) -> None:
     """The main process's files after a step: the line of metrics, a snapshot and a checkpoint where they are due."""
     folder, step = work.folder, metrics[-1].step
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
-        file.write(metrics[-1].model_dump_json() + "\n")
+    append_record(folder / METRICS, metrics[-1])
     if step in work.settings.snapshot_steps:
         save_policy(work.policy, step_folder(folder / SNAPSHOTS, step), loaded)
     if step % work.settings.save_steps == 0 and not last:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from cst.errors import TrainingError
 from cst.records import Record
-from cst.store import read_json, read_records, write_json
+from cst.store import parse_record, read_json, read_records, read_text, write_json
 from cst.training.meters import Alarm, StepMetrics, alarms
 
 REFERENCE, METRICS, CHECKPOINTS, SNAPSHOTS = "reference.safetensors", "metrics.jsonl", "checkpoints", "snapshots"
@@ -42,7 +42,7 @@ class TrainingResult:
     alarms: tuple[Alarm, ...]
 
 
-class _Outcome(Record):
+class Outcome(Record):
     """result.json."""
 
     steps: int
@@ -94,7 +94,7 @@ def _short(text: str | None) -> str:
 
 def write_result(folder: Path, metrics: list[StepMetrics], *, rows: int, dropped: int, tuned: Path) -> None:
     """Say that the training is finished."""
-    outcome = _Outcome(
+    outcome = Outcome(
         steps=len(metrics),
         rows=rows,
         dropped=dropped,
@@ -106,10 +106,14 @@ def write_result(folder: Path, metrics: list[StepMetrics], *, rows: int, dropped
 
 
 def read_result(folder: Path) -> TrainingResult | None:
-    """The result of a finished training, or None."""
+    """The result of a finished training, or None.
+
+    Raises:
+        DataError: It is damaged.
+    """
     if not (folder / _RESULT).exists():
         return None
-    outcome = _Outcome.model_validate(read_json(folder / _RESULT))
+    outcome = parse_record(read_text(folder / _RESULT), Outcome, str(folder / _RESULT))
     tuned = folder / outcome.tuned
     return TrainingResult(
         steps=outcome.steps,
