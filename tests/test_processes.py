@@ -1,4 +1,4 @@
-"""Training by two processes gives what one gives, through the command line."""
+"""Training by two processes gives what one gives, through the command line, and is told by one of them."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from cst.errors import RunFolderError
+from cst.pipeline import run
 from cst.processes import train_together
 from cst.recipe_file import load_recipe
 from cst.run_folder import RunFolder
@@ -18,7 +19,8 @@ model: {path: miniature}
 preferences: {path: rows.jsonl}
 training: {max_steps: 3, per_device_train_batch_size: 2, gradient_accumulation_steps: 2, learning_rate: 1.0e-3}
 """
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cst")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+FSDP2 = ("-m", "accelerate.commands.launch", "--num_processes", "2", "--use_fsdp", "--fsdp_version", "2")
 
 
 def call(*words, cwd):
@@ -48,22 +50,40 @@ def losses(folder, run):
     return [json.loads(line)["loss"] for line in lines]
 
 
+def cst(*words, cwd, launcher=()):
+    return call(sys.executable, *launcher, "-m", "cst", *words, cwd=cwd)
+
+
 def test_two_processes_make_the_steps_of_one(folder):
-    alone = call(sys.executable, "-m", "cst", "train", "together.yaml", "--folder", "alone", cwd=folder)
+    alone = cst("train", "together.yaml", "--folder", "alone", cwd=folder)
     assert alone.returncode == 0, alone.stderr
-    first = call(sys.executable, "-m", "cst", "condition", "together.yaml", "--folder", "two", cwd=folder)
-    assert first.returncode == 0, first.stderr
-    together = call(*TORCHRUN, "train", "together.yaml", "--folder", "two", cwd=folder)
-    assert together.returncode == 0, together.stderr
-    assert losses(folder, "two") == pytest.approx(losses(folder, "alone"), abs=1e-6)
-    again = call(sys.executable, "-m", "cst", "train", "together.yaml", "--folder", "two", cwd=folder)
-    assert "nothing to do" in again.stderr
+    for name, launcher in {"two": TORCHRUN, "sharded": FSDP2}.items():
+        first = cst("condition", "together.yaml", "--folder", name, cwd=folder)
+        assert first.returncode == 0, first.stderr
+        together = cst("train", "together.yaml", "--folder", name, cwd=folder, launcher=launcher)
+        assert together.returncode == 0, together.stderr
+        assert losses(folder, name) == pytest.approx(losses(folder, "alone"), abs=1e-6)
+        assert together.stdout == alone.stdout.replace("alone", name)
+        assert together.stderr.count("train cst: 3/3") == 1
+        again = cst("train", "together.yaml", "--folder", name, cwd=folder)
+        assert "nothing to do" in again.stderr
+
+
+def test_another_recipe_or_verb_is_refused(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    run(load_recipe(folder / "together.yaml"), folder / "run", until="condition")
+    with pytest.raises(RunFolderError, match="`cst report` is for one process"):
+        train_together(load_recipe(folder / "together.yaml"), folder / "run", "report")
+    changed = load_recipe(folder / "together.yaml", ["training.max_steps=4"])
+    with pytest.raises(RunFolderError, match=r"another recipe \(changed: training\)"):
+        train_together(changed, folder / "run", "train")
+    assert not (folder / "run" / "models").exists()
 
 
 def test_processes_do_not_start_what_comes_before(folder):
-    refused = call(*TORCHRUN, "train", "together.yaml", "--folder", "new", cwd=folder)
+    refused = cst("train", "together.yaml", "--folder", "new", cwd=folder, launcher=TORCHRUN)
     assert refused.returncode != 0
-    assert "Run `cst condition` once, by itself, first." in refused.stderr
+    assert refused.stderr.count("Run `cst condition` once, by itself, first.") == 1
     assert not (folder / "new" / "preferences").exists()
 
 

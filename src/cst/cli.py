@@ -150,6 +150,9 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except CstError as error:
+        from cst.processes import leave_the_word
+
+        leave_the_word()
         print(f"cst: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

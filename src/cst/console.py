@@ -62,14 +62,16 @@ def bring(
     recipe_file: Path, folder: Path | None, overrides: Sequence[str], *, until: str, update: bool, as_json: bool
 ) -> None:
     """Bring a run folder up to date up to a verb, and say what was done."""
-    from cst.processes import is_one_of_many, train_together
+    from cst.processes import is_first, is_one_of_many, train_together
 
     recipe = read_recipe(recipe_file, overrides)
     home, verb = folder_of(recipe, folder), cast(Verb, until)
     if is_one_of_many():
-        train_together(recipe, home, verb)
-        return
-    outcomes = run(recipe, home, until=verb, update=update, tell=_tell_outcome)
+        outcomes = train_together(recipe, home, verb)
+        if not is_first():
+            return
+    else:
+        outcomes = run(recipe, home, until=verb, update=update, tell=_tell_outcome)
     if all(outcome != "made" for outcome in outcomes.values()):
         tell(f"nothing to do: {home} is up to date")
     if as_json:

@@ -67,18 +67,28 @@ def run(
 
 def _keep_recipe(workshop: Workshop, *, update: bool) -> None:
     """Write the resolved recipe and its configurations; refuse to mix two recipes in one folder unaware."""
+    if not update:
+        refuse_another_recipe(workshop)
+    write_json(workshop.folder / "recipe.json", workshop.recipe.model_dump(mode="json"))
+    if workshop.configurations:
+        write_json(workshop.folder / "configurations.json", list(workshop.configurations))
+
+
+def refuse_another_recipe(workshop: Workshop) -> None:
+    """Make sure that the folder holds no other recipe's run.
+
+    Raises:
+        RunFolderError: It does.
+    """
     folder, path = workshop.folder, workshop.folder / "recipe.json"
     today = workshop.recipe.model_dump(mode="json")
     before = read_json(path) if path.exists() else today
-    if before != today and not update:
+    if before != today:
         changed = sorted(key for key in {*before, *today} if before.get(key) != today.get(key))
         raise RunFolderError(
             f"{folder} holds a run of another recipe (changed: {', '.join(changed)}). Name another --folder, or pass "
             "--update to make again what the change touches."
         )
-    write_json(path, today)
-    if workshop.configurations:
-        write_json(folder / "configurations.json", list(workshop.configurations))
 
 
 def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:

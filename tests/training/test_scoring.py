@@ -8,8 +8,9 @@ from tiny import mirrored_preferences
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
-from cst.training.batches import tokenize
-from cst.training.scoring import Packed, Padded, scorer_of
+from cst.training.batches import TokenizedPreference, tokenize
+from cst.training.packs import plan_packs
+from cst.training.scoring import Packed, Padded, Scorer, scorer_of
 
 
 def test_a_model_is_packed_without_being_asked(loaded: LoadedModel, caplog: pytest.LogCaptureFixture):
@@ -56,3 +57,31 @@ def test_a_pack_smaller_than_a_row_is_refused_before_anything_is_written(loaded:
     with pytest.raises(TrainingError, match=r"training.tokens_per_pack=20 is smaller than 20 of 20 rows; raise it to"):
         run(loaded, tmp_path / "run", tokens_per_pack=20)
     assert not (tmp_path / "run" / "reference.safetensors").exists()
+
+
+def work_of(share: list[int], rows: list[TokenizedPreference], scorer: Scorer) -> int:
+    """Tokens that a share of rows computes: unique ones in a pack, all of them where rows are padded."""
+    sides = [side for row in share for side in (rows[row].chosen, rows[row].rejected)]
+    if isinstance(scorer, Padded):
+        return sum(rows[row].longest for row in share)
+    return sum(len(pack.tokens) for pack in plan_packs(sides, sum(len(side.tokens) for side in sides)))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 16, 64])
+@pytest.mark.parametrize("scorer", [Packed(160), Packed(2048), Padded(0, 2)], ids=repr)
+def test_processes_have_like_loads(scorer: Scorer, world_size: int, loaded: LoadedModel):
+    """No process has more than the mean and one share on top (one row where rows are padded, of which many fill one).
+
+    With fewer shares than processes, some have none.
+    """
+    rows = tokenize(mirrored_preferences(20), loaded.renderer)
+    dealt = [scorer.shares(range(40), rows, rank=rank, world_size=world_size) for rank in range(world_size)]
+    shares = [share for mine in dealt for share in mine]
+    assert sorted(row for share in shares for row in share) == list(range(40))
+    work = [[work_of(share, rows, scorer) for share in mine] for mine in dealt]
+    units = [[row] for row in range(40)] if isinstance(scorer, Padded) else shares
+    largest = max(work_of(unit, rows, scorer) for unit in units)
+    mean = sum(map(sum, work)) / world_size
+    assert max(map(sum, work)) <= mean + largest
+    assert (sum(map(sum, work)) > mean + largest) == (world_size > 1), "one process with everything would be seen"
+    assert [] in dealt or world_size < 64

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 from accelerate.utils import LoggerType
@@ -48,6 +49,7 @@ from cst.training.results import (
 )
 from cst.training.schedule import learning_rate
 from cst.training.scoring import Scorer, scorer_of
+from cst.training.sharding import shard, sharding_plan
 from cst.training.step import Work, autocast, make_optimizer, take_step
 
 logger = logging.getLogger(__name__)
@@ -66,11 +68,12 @@ def train(
     A step takes per_device_train_batch_size * gradient_accumulation_steps rows, however many processes share them, so
     that one process and many make the same steps. Called again after an interruption, it goes on from the last
     checkpoint to the same bytes; called again when finished, it returns at once. `loaded.model` is the start model
-    again afterwards. Under torchrun, every process calls it, and the first one writes.
+    again afterwards. Under torchrun, every process calls it, and the first one writes; where accelerate's launcher asks
+    for FSDP2, the model's layers are divided among the processes and stay so.
 
     Raises:
-        TrainingError: A row is too long, the folder holds another training, the first loss isn't that of the start
-            model, or a loss isn't finite; the last good checkpoint stays.
+        TrainingError: A row is too long, the model can't be sharded, the folder holds another training, the first loss
+            isn't that of the start model, or a loss isn't finite; the last good checkpoint stays.
     """
     max_length, where = _length_limit(loaded, settings)
     tokenized = tokenize(preferences, loaded.renderer)
@@ -81,8 +84,12 @@ def train(
     if result is not None:
         remove_checkpoints(folder / CHECKPOINTS)  # killed while it removed them, it would leave some behind
         return result
-    accelerator = _accelerator(loaded, settings, folder)
-    loaded.model.to(accelerator.device)
+    plan = sharding_plan(full=settings.full)
+    accelerator = _accelerator(loaded, settings, folder, sharded=plan is not None)
+    if plan is not None and accelerator.num_processes > 1:
+        shard(loaded.model, accelerator, plan)
+    else:
+        loaded.model.to(accelerator.device)
     scorer = scorer_of(loaded, settings, rows)
     if accelerator.is_main_process:
         write_identity(folder, identity)
@@ -127,17 +134,19 @@ def _identity(loaded: LoadedModel, settings: TrainingSettings, rows: Sequence[To
     return {"reference": reference, "training": told}
 
 
-def _accelerator(loaded: LoadedModel, settings: TrainingSettings, folder: Path) -> Accelerator:
-    """Processes, devices and trackers. Mixed precision is ours: accelerate fixes one for the life of a process."""
+def _accelerator(loaded: LoadedModel, settings: TrainingSettings, folder: Path, *, sharded: bool) -> Accelerator:
+    """Processes, devices and trackers. Mixed precision is ours: accelerate fixes one for the life of a process.
+
+    A model on the CPU is trained there, but for one that is to be sharded: no accelerator may have room for it whole.
+    """
     trackers: list[str | LoggerType | GeneralTracker] = [*settings.report_to]
     missing = [name for name in trackers if find_spec(str(name)) is None]
     if missing:
         raise TrainingError(
             f"training.report_to names {missing[0]}, which isn't installed. Install it, or leave it out."
         )
-    accelerator = Accelerator(
-        cpu=loaded.model.device.type == "cpu", log_with=trackers or None, project_dir=folder / "trackers"
-    )
+    on_cpu = loaded.model.device.type == "cpu" and not (sharded and torch.accelerator.is_available())
+    accelerator = Accelerator(cpu=on_cpu, log_with=trackers or None, project_dir=folder / "trackers")
     if trackers:
         accelerator.init_trackers("cst", config={})
     return accelerator

@@ -35,7 +35,10 @@ class Scorer(Protocol):
         ...
 
     def score(self, model: nn.Module, sequences: Sequence[TokenSequence]) -> ResponseLogps:
-        """Log-probs of the responses of one share, in order."""
+        """Log-probs of the responses of one share, in order: always in as many forward passes, however many rows.
+
+        `sequences` are the chosen responses of the rows and then the rejected ones.
+        """
         ...
 
     def ready(self, model: nn.Module) -> AbstractContextManager[None]:
@@ -58,8 +61,9 @@ class Packed:
         return micro_packs(pairs, token_budget=self.token_budget, rank=rank, world_size=world_size)
 
     def score(self, model: nn.Module, sequences: Sequence[TokenSequence]) -> ResponseLogps:
-        """See Scorer."""
-        return packed_response_logps(model, sequences, token_budget=self.token_budget)
+        """In one pack; see Scorer."""
+        everything = sum(len(sequence.tokens) for sequence in sequences)
+        return packed_response_logps(model, sequences, token_budget=everything)
 
     def ready(self, model: nn.Module) -> AbstractContextManager[None]:
         """See Scorer."""
@@ -81,8 +85,8 @@ class Padded:
         return micro_batches(step, rows, size=self.batch_size, rank=rank, world_size=world_size)
 
     def score(self, model: nn.Module, sequences: Sequence[TokenSequence]) -> ResponseLogps:
-        """See Scorer."""
-        return response_logps(model, sequences, pad_token_id=self.pad_token_id, batch_size=self.batch_size)
+        """In two batches; see Scorer."""
+        return response_logps(model, sequences, pad_token_id=self.pad_token_id, batch_size=len(sequences) // 2)
 
     def ready(self, model: nn.Module) -> AbstractContextManager[None]:
         """Nothing is to be made ready."""

@@ -24,8 +24,10 @@ from cst.training.checkpoints import checkpoints, trained
 from cst.training.logps import ResponseLogps
 from cst.training.loss import PairLogps, dpo_loss, loss_at_reference
 from cst.training.meters import RowMeters, StepMetrics, step_metrics
+from cst.training.packed import language_model
 from cst.training.results import CHECKPOINTS, REFERENCE
 from cst.training.scoring import Scorer
+from cst.training.sharding import passes
 
 FIRST_LOSS_TOLERANCE = 1e-4
 """How far the first loss may be from ln 2, in nats, with float32 weights: what low bits of batching leave open."""
@@ -105,11 +107,13 @@ def _accumulate(work: Work, rows: Sequence[int]) -> RowMeters:
     accelerator = work.accelerator
     shares = work.scorer.shares(rows, work.rows, rank=accelerator.process_index, world_size=accelerator.num_processes)
     columns = torch.zeros(len(rows), RowMeters.width(), dtype=torch.float64, device=accelerator.device)
+    shortest = min(range(len(rows)), key=lambda position: work.rows[rows[position]].longest)
     with work.scorer.ready(work.policy):
-        for positions in shares:
-            loss, meters = _forward(work, [rows[position] for position in positions])
-            (loss.sum() / len(rows)).backward()
-            columns[positions] = meters.stacked()
+        for each in passes(shares, filler=shortest, model=language_model(work.policy), accelerator=accelerator):
+            loss, meters = _forward(work, [rows[position] for position in each.positions])
+            (loss.sum() * (each.counts / len(rows))).backward()
+            if each.counts:
+                columns[each.positions] = meters.stacked()
     return RowMeters.unstacked(cast(Tensor, accelerator.reduce(columns, "sum")).cpu())
 
 
@@ -146,7 +150,12 @@ def _pair(logps: Tensor, lengths: Tensor) -> PairLogps:
 
 
 def _sum_over_processes(accelerator: Accelerator, parameters: Sequence[nn.Parameter]) -> None:
-    """Sum each gradient over the processes, one of which may have had no row: in place."""
+    """Sum each gradient over the processes, one of which may have had no row: in place.
+
+    Torch's DistributedDataParallel does the same behind the last backward pass, and wants equally many passes of each
+    process. One collective after the last pass is as good for an adapter, whose gradients are about a hundredth of the
+    weights that each pass reads, and leaves processes free to have other numbers of passes.
+    """
     if accelerator.num_processes == 1:
         return
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
