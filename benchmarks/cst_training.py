@@ -14,6 +14,7 @@ from cst.recipe import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import tokenize
 from cst.training.policy import policy_of
+from cst.training.recomputation import recomputing
 from cst.training.reference import reference_logps
 from cst.training.scoring import scorer_of
 from cst.training.step import Work, autocast, make_optimizer, take_step
@@ -24,12 +25,19 @@ from turns import Turns
 def train_with_cst(setup: Setup, turns: Turns) -> None:
     """Our steps. The reference is computed before each, and timed apart: training computes it once and keeps it."""
     settings = our_settings(setup)
-    start_model, loaded = (load_model(str(setup.folder), dtype=setup.weights, device=setup.device) for _ in range(2))
+    start_model, loaded = (
+        load_model(str(setup.folder), dtype=setup.weights, quantization=setup.quantization, device=setup.device)
+        for _ in range(2)
+    )
     rows = tokenize(setup.rows, loaded.renderer)
     accelerator = Accelerator(cpu=setup.device == "cpu")
     scorer = scorer_of(loaded, settings, rows)
     reference = torch.zeros(len(rows), 2, dtype=torch.float64, device=loaded.model.device)
-    with tempfile.TemporaryDirectory() as scratch, policy_of(loaded, settings) as policy:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        policy_of(loaded, settings) as policy,
+        recomputing(policy, needed=setup.gradient_checkpointing),
+    ):
         work = Work(rows, reference, policy, settings, accelerator, scorer, Path(scratch))
         optimizer = make_optimizer(policy, settings)
         turns.ready(fingerprint([(row.chosen.tokens, row.rejected.tokens) for row in rows]))
@@ -52,7 +60,6 @@ def our_settings(setup: Setup) -> TrainingSettings:
         lora_r=LORA_RANK,
         lora_alpha=2 * LORA_RANK,
         mixed_precision="bf16" if setup.bf16 else "no",
-        gradient_checkpointing=setup.gradient_checkpointing,
         seed=SEED,
     )
 

@@ -58,6 +58,7 @@ def measure(case: Case, setup: Setup, kind: str, asked: argparse.Namespace) -> d
         "case": case.name,
         "type": kind,
         "weights": setup.weights,
+        "quantization": setup.quantization,
         "rows_per_step": setup.rows_per_step,
         "device": setup.device,
         "peak_gflops": round(peak / 1e9, 1),

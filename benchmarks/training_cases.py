@@ -9,6 +9,7 @@ from typing import cast, get_args
 import torch
 from transformers import AutoTokenizer
 
+from cst.models.quantization import Quantization
 from cst.models.rendering import Renderer
 from cst.training.batches import TokenizedPreference, tokenize
 from cst_training import train_with_cst
@@ -53,6 +54,9 @@ def options(description: str | None, *, steps: int) -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=steps, help=f"optimizer steps measured (default {steps})")
     parser.add_argument("--rows-per-step", type=int, default=ROWS_PER_STEP, help="rows of an optimizer step, even")
     parser.add_argument("--rows-file", type=Path, help="preference rows to use instead of made-up ones")
+    parser.add_argument(
+        "--quantization", default="none", choices=get_args(Quantization), help="of the start model, for both sides"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of each training on a CPU (default 2)")
     return parser
 
@@ -78,7 +82,7 @@ def prepare(
         device=device,
         dtype=getattr(torch, kept),
     )
-    return Setup("cst", folder, tuple(rows), asked.rows_per_step, device, weights=kept)
+    return Setup("cst", folder, tuple(rows), asked.rows_per_step, device, weights=kept, quantization=asked.quantization)
 
 
 def rows_of_steps(setup: Setup) -> list[list[TokenizedPreference]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cst.models.quantization import Quantization
 from cst.records import Preference
 
 LEARNING_RATE = 1e-3
@@ -18,7 +19,8 @@ SEED = 0
 class Setup:
     """One training. Rows are taken in order, `rows_per_step` a step; `batch_size` of them share a forward pass.
 
-    `weights` is the type of the start model's weights, `bf16` the autocast. The last two are trl's alone: `precomputed`
+    `weights` is the type of the start model's weights, `quantization` what its linear layers are kept in, as in a
+    recipe; `bf16` is the autocast. The last two are trl's alone: `precomputed`
     reference log-probs, or a forward in the step; `compacted`: the head scores responses only, which trl does by itself
     on GPUs alone.
     """
@@ -30,6 +32,7 @@ class Setup:
     device: str
     bf16: bool = True
     weights: Literal["float32", "bfloat16"] = "float32"
+    quantization: Quantization = "none"
     batch_size: int = 2
     gradient_checkpointing: bool = False
     precomputed: bool = False

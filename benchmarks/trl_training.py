@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from cst.models.quantization import differentiable, quantization_config
 from cst.records import Preference
 from cst.store import fingerprint
 from training_setup import LEARNING_RATE, LORA_RANK, SEED, Setup
@@ -42,14 +44,13 @@ def train_with_trl(setup: Setup, turns: Turns) -> None:
 def _trl_trainer(setup: Setup, turns: Turns, scratch: Path) -> Any:  # noqa: ANN401 - trl ships no types
     from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
     from transformers.trainer_callback import PrinterCallback
     from trl import DPOTrainer
 
     disable_progress_bars()
-    model = AutoModelForCausalLM.from_pretrained(setup.folder, dtype=getattr(torch, setup.weights)).to(setup.device)
     trainer = DPOTrainer(
-        model=model,
+        model=_start_model(setup),
         args=_trl_settings(setup, scratch),
         train_dataset=Dataset.from_list([_conversation(row) for row in setup.rows]),
         processing_class=AutoTokenizer.from_pretrained(setup.folder),
@@ -60,6 +61,19 @@ def _trl_trainer(setup: Setup, turns: Turns, scratch: Path) -> Any:  # noqa: ANN
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _start_model(setup: Setup) -> PreTrainedModel:
+    """Quantized as ours is, if at all."""
+    dtype = getattr(torch, setup.weights)
+    if setup.quantization == "none":
+        return AutoModelForCausalLM.from_pretrained(setup.folder, dtype=dtype).to(setup.device)
+    quantized = quantization_config(setup.quantization, dtype)
+    return differentiable(
+        AutoModelForCausalLM.from_pretrained(
+            setup.folder, dtype=dtype, quantization_config=quantized, device_map={"": setup.device}
+        )
+    )
 
 
 def _trl_settings(setup: Setup, scratch: Path) -> Any:  # noqa: ANN401

@@ -82,6 +82,11 @@ def test_each_section_refuses_unknown_keys_and_is_frozen(section):
         ({"training": {"lora_alpha": float("inf")}}, "finite number"),
         ({"training": {"beta": 0}}, "greater than 0"),
         ({"training": {"learning_rate": 2}}, "less than or equal to 1"),
+        ({"training": {"gradient_checkpointing": "maybe"}}, "Input should be 'auto'"),
+        (
+            {"model": {"path": "miniature", "quantization": "4bit"}, "training": {"full": True}},
+            "training.full trains all weights, and model.quantization=4bit",
+        ),
         ({"training": {"report_to": ["someone"]}}, "'tensorboard', 'wandb' or 'trackio'"),
     ],
 )

@@ -31,6 +31,12 @@ def test_numbers_and_words_are_read_as_yaml_1_2():
     assert recipe.note == "no"
 
 
+@pytest.mark.parametrize(("written", "read"), [("auto", "auto"), ("true", True), ("false", False)])
+def test_recomputation_is_a_word_or_a_truth_value(written: str, read: object):
+    assert parse(f"training: {{gradient_checkpointing: {written}}}").training.gradient_checkpointing is read
+    assert parse("", f"training.gradient_checkpointing={written}").training.gradient_checkpointing is read
+
+
 def test_of_two_equal_keys_none_is_kept():
     assert complaint("name: y").startswith('r.yaml:3 is not YAML 1.2: found duplicate key "name"')
 

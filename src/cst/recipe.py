@@ -25,6 +25,10 @@ class ModelSettings(Record):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Type of the weights in memory; `auto` is float32 on a CPU, else the checkpoint's."
     )
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        default="none",
+        description="Its linear layers in 8 or 4 bits, by bitsandbytes; only adapters can be trained.",
+    )
     device: str | None = Field(default=None, description="Such as `cpu` or `cuda:0`; by default a GPU if there is one.")
     system_policy: Literal["native", "fold_into_user"] = Field(
         default="native",
@@ -163,8 +167,12 @@ class TrainingSettings(Record):
     lora_target_modules: Literal["all-linear"] | tuple[Text, ...] = Field(
         default="all-linear", description="Modules with an adapter; `all-linear` leaves out the output head."
     )
-    gradient_checkpointing: bool = Field(default=False, description="Recompute activations to save memory.")
-    mixed_precision: Literal["no", "bf16"] = Field(default="no", description="Autocast of the forward pass.")
+    gradient_checkpointing: Literal["auto"] | bool = Field(
+        default="auto", description="Compute activations again in the backward pass; `auto`: if they don't fit."
+    )
+    mixed_precision: Literal["auto", "no", "bf16"] = Field(
+        default="auto", description="Autocast of the forward pass; `auto` is bf16 where weights in memory have 16 bits."
+    )
     logging_steps: int = Field(default=1, ge=1, description="Optimizer steps between two entries of log and trackers.")
     save_steps: int = Field(default=50, ge=1, description="Optimizer steps between two checkpoints.")
     snapshot_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -248,6 +256,11 @@ class Recipe(Record):
     def _names_fit(self) -> "Recipe":
         if "base" in self.models:
             raise ValueError("models.base is the start model's own name; choose another")
+        if self.training.full and self.model.quantization != "none":
+            raise ValueError(
+                f"training.full trains all weights, and model.quantization={self.model.quantization} keeps them in too "
+                "few bits to be trained; leave one of them out"
+            )
         if self.configurations == "miniature":
             return self
         known = [configuration.name for configuration in self.configurations]

@@ -118,6 +118,7 @@ class Workshop:
         return load_model(
             str(tuned) if tuned is not None and full else self.model_path,
             dtype=settings.dtype,
+            quantization=settings.quantization,
             device=settings.device,
             adapter=None if full else tuned,
             merge_adapter=True,  # what is tuned here only answers; the journal's key tells merged from unmerged

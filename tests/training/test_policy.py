@@ -2,21 +2,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import LN2, metrics, run, settings
+from running import LN2, run, settings
 from tiny import load_tiny
 
 from cst.models.loading import LoadedModel
 from cst.training.checkpoints import trained
 from cst.training.policy import policy_of
-
-
-def test_gradient_checkpointing_changes_nothing(loaded: LoadedModel, tmp_path: Path):
-    run(loaded, tmp_path / "plain")
-    run(loaded, tmp_path / "checkpointed", gradient_checkpointing=True)
-    assert [line.loss for line in metrics(tmp_path / "checkpointed")] == pytest.approx(
-        [line.loss for line in metrics(tmp_path / "plain")], abs=1e-6
-    )
-    assert not loaded.model.is_activation_checkpointing
 
 
 def test_all_weights_can_be_trained(loaded: LoadedModel, tmp_path: Path):

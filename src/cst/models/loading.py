@@ -26,7 +26,9 @@ from cst.models.folders import (
     template_text,
     weight_files,
 )
+from cst.models.quantization import Quantization, differentiable, quantization_config, refuse_quantized
 from cst.models.rendering import Renderer, SystemPolicy
+from cst.store import fingerprint
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """`auto`: the checkpoint's own on an accelerator, float32 on a CPU, where halves are slow and inexact."""
@@ -40,7 +42,8 @@ class LoadedModel:
     """A model ready for inference, its tokenizer, its renderer, and what identifies it.
 
     `path` is what was asked for; `fingerprint` is a SHA-256 over the bytes of weights, configuration, tokenizer,
-    template and adapter. `checkpoint_dtype` is what the weights are stored in, whatever they were loaded as.
+    template and adapter, and over the quantization, if there is one. `checkpoint_dtype` is what the weights are stored
+    in, whatever they were loaded as.
     """
 
     model: PreTrainedModel
@@ -55,6 +58,7 @@ def load_model(
     path: str,
     *,
     dtype: Dtype = "auto",
+    quantization: Quantization = "none",
     device: str | None = None,
     adapter: str | Path | None = None,
     merge_adapter: bool = False,
@@ -65,11 +69,12 @@ def load_model(
 
     `device` is as in torch; by default the first accelerator, or the CPU. `chat_template` is a template file to use
     instead of the tokenizer's own. `merge_adapter` adds the adapter to weights that are float32 in memory, which
-    changes low bits and saves a third of the time of decoding (the miniature, r = 16); halves, which would change by
-    more than that, are left alone.
+    changes low bits and saves a third of the time of decoding (the miniature, r = 16); halves and quantized weights,
+    which would change by more than that, are left alone.
 
     Raises:
-        ModelError: there is no such model, or it needs code or pickles, or its files are missing, damaged or unknown.
+        ModelError: there is no such model, or it needs code or pickles, or its files are missing, damaged or unknown,
+            or bitsandbytes is needed and isn't there.
         RenderingError: the tokenizer has no chat template, or an unusable one.
     """
     folder = local_folder(path)
@@ -82,15 +87,17 @@ def load_model(
     renderer = Renderer.for_tokenizer(tokenizer, system_policy=system_policy)
     place = torch.device(device or _default_device())
     stored = _stored_dtype(weights[0])
-    model = _load_weights(folder, stored if dtype == "auto" and place.type != "cpu" else _ASKED[dtype])
+    kept = stored if dtype == "auto" and place.type != "cpu" else _ASKED[dtype]
+    model = _load_weights(folder, kept, quantization, place)
     _check_vocabulary(model, tokenizer, folder)
+    identity = folder_fingerprint(folder, weights, template, adapter)
     if adapter is not None:
-        model = _with_adapter(model, Path(adapter), merge=merge_adapter)
+        model = _with_adapter(model, Path(adapter), merge=merge_adapter and quantization == "none")
     return LoadedModel(
         model=_on(model, place).eval(),
         tokenizer=tokenizer,
         renderer=renderer,
-        fingerprint=folder_fingerprint(folder, weights, template, adapter),
+        fingerprint=identity if quantization == "none" else fingerprint(identity, quantization),
         path=path,
         checkpoint_dtype=stored,
     )
@@ -147,10 +154,14 @@ def _stored_dtype(weights: Path) -> torch.dtype:
     return next((_STORED[name] for name in names if name in _STORED), torch.float32)
 
 
-def _load_weights(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+def _load_weights(folder: Path, dtype: torch.dtype, quantization: Quantization, place: torch.device) -> PreTrainedModel:
+    quantized: dict[str, Any] = {}
+    if quantization != "none":
+        quantized = {"quantization_config": quantization_config(quantization, dtype), "device_map": {"": place}}
     try:
         with _quiet():
             config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            refuse_quantized(config, folder)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
@@ -159,6 +170,7 @@ def _load_weights(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                **quantized,
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise damaged(folder, error) from error
@@ -169,7 +181,7 @@ def _load_weights(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
             f"{folder} lacks {len(missing)} weights of its architecture ({', '.join(missing[:3])}, ...), which would "
             "be random numbers. Restore or re-download the model."
         )
-    return cast(PreTrainedModel, model)
+    return differentiable(model) if quantized else cast(PreTrainedModel, model)
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

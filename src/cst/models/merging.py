@@ -43,7 +43,9 @@ PROBE_TOKENS = 24
 def merge_adapter(model_path: str, adapter: Path, out: Path, *, prompts: Sequence[str] = PROBES) -> MergeReport:
     """Write a Hugging Face folder of the model with the adapter in its weights: tokenizer and template with it.
 
-    Merged in float32, cast once to the checkpoint's type, read back and compared with model and adapter apart.
+    Merged in float32, cast once to the checkpoint's type, read back and compared with model and adapter apart. An
+    adapter that was trained on the model in 4 or 8 bits is merged into its full weights: other ones, so that answers
+    move a little more than the report says.
 
     Raises:
         ModelError: Model or adapter can't be loaded, or `out` exists.

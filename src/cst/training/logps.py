@@ -32,12 +32,17 @@ def response_logps(
     and padding one to the other would be most of the work. Gradients flow if they are enabled.
     """
     device = next(model.parameters()).device
-    order = sorted(range(len(sequences)), key=lambda index: (len(sequences[index].tokens), index))
-    chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    chunks = chunks_of_like_length(sequences, batch_size)
     logps = torch.cat([padded_logps(model, pad([sequences[i] for i in chunk], pad_token_id)) for chunk in chunks])
-    back = torch.tensor(order, device=device).argsort()
+    back = torch.tensor([index for chunk in chunks for index in chunk], device=device).argsort()
     lengths = [len(sequence.tokens) - sequence.response_start for sequence in sequences]
     return ResponseLogps(logps[back], torch.tensor(lengths, dtype=torch.float64, device=device))
+
+
+def chunks_of_like_length(sequences: Sequence[TokenSequence], batch_size: int) -> list[list[int]]:
+    """The numbers of the sequences that share a forward pass, from the shortest to the longest."""
+    order = sorted(range(len(sequences)), key=lambda index: (len(sequences[index].tokens), index))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def padded_logps(model: nn.Module, batch: PaddedBatch) -> Tensor:

@@ -32,8 +32,11 @@ from cst.training.checkpoints import (
     save_checkpoint,
     step_folder,
 )
+from cst.training.free_memory import free_memory
 from cst.training.meters import StepMetrics, alarms
 from cst.training.policy import policy_of, save_policy
+from cst.training.precision import with_precision
+from cst.training.recomputation import must_recompute, recomputing
 from cst.training.reference import reference_logps
 from cst.training.results import (
     CHECKPOINTS,
@@ -75,6 +78,7 @@ def train(
         TrainingError: A row is too long, the model can't be sharded, the folder holds another training, the first loss
             isn't that of the start model, or a loss isn't finite; the last good checkpoint stays.
     """
+    settings = with_precision(settings, loaded.model)
     max_length, where = _length_limit(loaded, settings)
     tokenized = tokenize(preferences, loaded.renderer)
     rows = within_length(tokenized, max_length, drop_long=settings.drop_long, where=where)
@@ -96,7 +100,8 @@ def train(
     reference = _reference(rows, loaded, settings, scorer, accelerator, identity, folder)
     with policy_of(loaded, settings) as policy:
         work = Work(rows, reference, policy, settings, accelerator, scorer, folder)
-        metrics = _run(work, loaded, description)
+        with recomputing(policy, needed=must_recompute(work, free_memory(accelerator.device))):
+            metrics = _run(work, loaded, description)
         tuned = tuned_folder(folder, full=settings.full)
         if accelerator.is_main_process:
             save_policy(policy, tuned, loaded)
@@ -124,7 +129,8 @@ def _length_limit(loaded: LoadedModel, settings: TrainingSettings) -> tuple[int,
 
 def _identity(loaded: LoadedModel, settings: TrainingSettings, rows: Sequence[TokenizedPreference]) -> dict[str, Any]:
     """All that the tuned weights depend on."""
-    told = settings.model_dump(mode="json", exclude={"logging_steps", "save_steps", "reference", "report_to"})
+    apart = {"logging_steps", "save_steps", "reference", "report_to", "gradient_checkpointing"}
+    told = settings.model_dump(mode="json", exclude=apart)
     reference = {
         "weights": loaded.fingerprint,
         "template": fingerprint(loaded.renderer.describe()),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cst.errors import TrainingError
+from cst.models.quantization import is_exact
 from cst.models.rendering import TokenSequence
 from cst.training.packed import hidden_states, language_model
 from cst.training.packs import plan_packs
@@ -19,7 +20,7 @@ from cst.training.response_head import LogitRule
 from cst.training.tree_attention import attending_in_trees
 
 TOLERANCE, TOLERANCE_16_BIT = 1e-3, 0.1
-"""Largest root mean square difference of logits, as a share of their spread, in full and in half precision.
+"""Largest root mean square difference of logits, as a share of their spread, in full precision and in less.
 
 On the families of tests/training/test_packable.py rounding gives less than 3e-7 and 1e-2, a wrong position over 0.3."""
 
@@ -34,8 +35,7 @@ def why_not_packed(model: nn.Module) -> str | None:
         difference = logit_difference(base)
     except (TrainingError, TypeError) as error:  # TypeError: a layer takes no further arguments
         return f"{type(base).__name__} doesn't hand packs to its attention: {error}"
-    exact = base.dtype in (torch.float32, torch.float64)
-    if not difference <= (TOLERANCE if exact else TOLERANCE_16_BIT):
+    if not difference <= (TOLERANCE if is_exact(base) else TOLERANCE_16_BIT):
         return f"{type(base).__name__} gives other logits in a pack than alone (they differ by {difference:.2g})"
     return None
 

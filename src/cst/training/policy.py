@@ -12,7 +12,6 @@ import torch
 from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from cst.models.adapters import add_lora, save_adapter, save_model
 from cst.models.loading import LoadedModel
@@ -31,14 +30,11 @@ def policy_of(loaded: LoadedModel, settings: TrainingSettings) -> Generator[nn.M
     start = _copy_of_weights(model) if settings.full else {}
     policy = model if settings.full else _with_adapter(model, settings)
     try:
-        _set_modes(policy, model, settings)
+        _set_modes(policy, settings)
         yield policy
     finally:
         if isinstance(policy, PeftModel):
             policy.unload()
-        if settings.gradient_checkpointing:
-            model.activation_checkpointing_disable()
-            model.disable_input_require_grads()
         _give_back(model, start, trainable)
         model.eval()
 
@@ -58,18 +54,14 @@ def _copy_of_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().to("cpu", copy=True) for name, parameter in model.named_parameters()}
 
 
-def _set_modes(policy: nn.Module, model: PreTrainedModel, settings: TrainingSettings) -> None:
-    """Dropout off but for the adapter's; layers recompute activations in training mode alone, so that is theirs."""
+def _set_modes(policy: nn.Module, settings: TrainingSettings) -> None:
+    """Dropout off but for the adapter's."""
     policy.eval()
     if settings.full:
         policy.requires_grad_(True)
-    if settings.gradient_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
     for name, module in policy.named_modules():
         if "lora_dropout" in name.split("."):
             module.train()
-        if settings.gradient_checkpointing and isinstance(module, GradientCheckpointingLayer):
-            module.training = True
 
 
 @torch.no_grad()

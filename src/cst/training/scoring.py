@@ -16,10 +16,11 @@ from cst.models.loading import LoadedModel
 from cst.models.rendering import TokenSequence
 from cst.recipe import TrainingSettings
 from cst.training.batches import TokenizedPreference, micro_batches
-from cst.training.logps import ResponseLogps, response_logps
+from cst.training.logps import ResponseLogps, chunks_of_like_length, response_logps
 from cst.training.micro_packs import check_rows, micro_packs
 from cst.training.packable import why_not_packed
 from cst.training.packed import TOKEN_BUDGET, language_model, packed_response_logps
+from cst.training.packs import plan_packs
 from cst.training.tree_attention import attending_in_trees
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ class Scorer(Protocol):
 
         `sequences` are the chosen responses of the rows and then the rejected ones.
         """
+        ...
+
+    def tokens(self, sequences: Sequence[TokenSequence]) -> int:
+        """How many tokens are computed to score one share, padding included."""
         ...
 
     def ready(self, model: nn.Module) -> AbstractContextManager[None]:
@@ -65,6 +70,10 @@ class Packed:
         everything = sum(len(sequence.tokens) for sequence in sequences)
         return packed_response_logps(model, sequences, token_budget=everything)
 
+    def tokens(self, sequences: Sequence[TokenSequence]) -> int:
+        """See Scorer."""
+        return sum(len(pack.tokens) for pack in plan_packs(sequences, self.token_budget))
+
     def ready(self, model: nn.Module) -> AbstractContextManager[None]:
         """See Scorer."""
         return attending_in_trees(language_model(model))
@@ -87,6 +96,11 @@ class Padded:
     def score(self, model: nn.Module, sequences: Sequence[TokenSequence]) -> ResponseLogps:
         """In two batches; see Scorer."""
         return response_logps(model, sequences, pad_token_id=self.pad_token_id, batch_size=len(sequences) // 2)
+
+    def tokens(self, sequences: Sequence[TokenSequence]) -> int:
+        """See Scorer."""
+        chunks = chunks_of_like_length(sequences, self.batch_size)
+        return sum(len(chunk) * max(len(sequences[index].tokens) for index in chunk) for chunk in chunks)
 
     def ready(self, model: nn.Module) -> AbstractContextManager[None]:
         """Nothing is to be made ready."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from cst.errors import TrainingError
+from cst.models.quantization import is_exact
 from cst.recipe import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import TokenizedPreference
@@ -33,7 +34,7 @@ FIRST_LOSS_TOLERANCE = 1e-4
 """How far the first loss may be from ln 2, in nats, with float32 weights: what low bits of batching leave open."""
 
 FIRST_LOSS_TOLERANCE_BF16 = 1e-2
-"""The same where weights or arithmetic have 16 bits."""
+"""The same where weights or arithmetic have 16 bits or fewer."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def _assert_finite(work: Work, meters: RowMeters, norm: float, rows: Sequence[in
 def _assert_first_loss(work: Work, line: StepMetrics) -> None:
     """Before its first update the policy is the reference, so that every margin is 0."""
     settings = work.settings
-    exact = settings.mixed_precision == "no" and next(work.policy.parameters()).dtype in (torch.float32, torch.float64)
+    exact = settings.mixed_precision == "no" and is_exact(language_model(work.policy))
     tolerance = FIRST_LOSS_TOLERANCE if exact else FIRST_LOSS_TOLERANCE_BF16
     expected, slope = loss_at_reference(settings.beta, settings.loss_type)
     if abs(line.dpo_loss - expected) > tolerance * max(1.0, slope):
