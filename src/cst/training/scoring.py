@@ -5,8 +5,8 @@ file knows neither loss nor plan.
 """
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, final
 
@@ -16,6 +16,7 @@ from cst.models.loading import LoadedModel
 from cst.models.rendering import TokenSequence
 from cst.recipe import TrainingSettings
 from cst.training.batches import TokenizedPreference, micro_batches
+from cst.training.fast_layers import computes_alike, computing_fast
 from cst.training.logps import ResponseLogps, chunks_of_like_length, response_logps
 from cst.training.micro_packs import check_rows, micro_packs
 from cst.training.packable import why_not_packed
@@ -54,9 +55,10 @@ class Scorer(Protocol):
 @final
 @dataclass(frozen=True)
 class Packed:
-    """In trees of unique tokens, at most `token_budget` of them at once."""
+    """In trees of unique tokens, at most `token_budget` of them at once; `fast`: with stand-ins for known layers."""
 
     token_budget: int
+    fast: bool = True
 
     def shares(
         self, step: Sequence[int], rows: Sequence[TokenizedPreference], *, rank: int, world_size: int
@@ -74,9 +76,12 @@ class Packed:
         """See Scorer."""
         return sum(len(pack.tokens) for pack in plan_packs(sequences, self.token_budget))
 
-    def ready(self, model: nn.Module) -> AbstractContextManager[None]:
+    @contextmanager
+    def ready(self, model: nn.Module) -> Generator[None]:
         """See Scorer."""
-        return attending_in_trees(language_model(model))
+        base = language_model(model)
+        with attending_in_trees(base), computing_fast(base) if self.fast else nullcontext():
+            yield
 
 
 @final
@@ -120,7 +125,7 @@ def scorer_of(loaded: LoadedModel, settings: TrainingSettings, rows: Sequence[To
         return Padded(loaded.renderer.pad_token_id, settings.per_device_train_batch_size)
     if settings.tokens_per_pack is not None:
         check_rows([(row.chosen, row.rejected) for row in rows], settings.tokens_per_pack)
-    return Packed(settings.tokens_per_pack or TOKEN_BUDGET)
+    return Packed(settings.tokens_per_pack or TOKEN_BUDGET, fast=computes_alike(loaded.model))
 
 
 def _why_padded(loaded: LoadedModel, settings: TrainingSettings) -> str | None:
