@@ -7,6 +7,8 @@ from cst.models.decoding import decode, greedy, sampler, uniform_stream
 from models.tiny import tiny_model
 
 PROMPTS = [[5, 9, 14, 3], [7], [8, 8, 8, 8, 8, 8, 8], [100, 200], [33, 44, 55]]
+ALIKE = [[*([30 + system] * 30), *range(50 * i, 51 * i)] for system in (1, 2) for i in range(1, 6)]
+"""Ten prompts that begin in one of two ways."""
 NO_END: frozenset[int] = frozenset()
 
 
@@ -32,6 +34,18 @@ def test_greedy_is_the_argmax_without_a_cache(model) -> None:
         for _ in range(12):
             tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
     assert tuple(tokens[len(PROMPTS[0]) :]) == all_of(model)[0].tokens
+
+
+def test_a_beginning_that_prompts_share_is_computed_once_and_changes_no_answer(model) -> None:
+    seen: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _model, _args, given: seen.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    together = all_of(model, ALIKE)
+    hook.remove()
+    assert seen[:3] == [2 * 30, len(ALIKE) * 5, len(ALIKE)]  # heads; tails, as wide as the longest; then a token a row
+    assert together == [all_of(model, [prompt])[0] for prompt in ALIKE]
+    assert len({answer.tokens for answer in together}) > 5
 
 
 def test_rows_that_end_leave_and_change_nothing(model) -> None:
@@ -102,6 +116,7 @@ def test_a_sliding_window_slides_for_rows_that_stay() -> None:
     limits = [2, 12, 3, 12, 4]
     alone = [all_of(windowed, [prompt], [limit])[0] for prompt, limit in zip(PROMPTS, limits, strict=True)]
     assert all_of(windowed, limits=limits) == alone
+    assert all_of(windowed, ALIKE) == [all_of(windowed, [prompt])[0] for prompt in ALIKE]
 
 
 def test_padding_moves_no_position() -> None:
@@ -113,7 +128,8 @@ def test_padding_moves_no_position() -> None:
             bos_token_id=None, eos_token_id=None,
         )  # fmt: skip
         absolute = AutoModelForCausalLM.from_config(config).eval()
-    assert all_of(absolute) == [all_of(absolute, [prompt])[0] for prompt in PROMPTS]
+    for prompts in (PROMPTS, ALIKE):
+        assert all_of(absolute, prompts) == [all_of(absolute, [prompt])[0] for prompt in prompts]
 
 
 def test_a_model_without_a_key_value_cache_is_refused() -> None:

@@ -2,7 +2,7 @@ import torch
 from transformers import FalconH1Config, LlamaConfig, MistralConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from cst.models.kv_cache import ROOM, RoomyLayer, make_cache
+from cst.models.kv_cache import ROOM, RoomyLayer, can_lay_out, lay_out, make_cache
 
 
 def test_it_holds_what_transformers_own_holds_through_growth_and_leaving_rows() -> None:
@@ -34,8 +34,25 @@ def test_a_step_copies_nothing() -> None:
 def test_each_kind_of_layer_keeps_its_own_cache() -> None:
     cache, can_leave = make_cache(LlamaConfig(num_hidden_layers=2))
     assert ([type(layer) for layer in cache.layers], can_leave) == ([RoomyLayer] * 2, True)
+    assert can_lay_out(cache)
     cache, can_leave = make_cache(MistralConfig(num_hidden_layers=2, sliding_window=4))
     assert ([type(layer) for layer in cache.layers], can_leave) == ([DynamicSlidingWindowLayer] * 2, True)
+    assert not can_lay_out(cache)
     cache, can_leave = make_cache(FalconH1Config(num_hidden_layers=2))
     assert RoomyLayer not in {type(layer) for layer in cache.layers}
     assert not can_leave
+
+
+def test_rows_are_laid_out_anew_and_go_on_from_there() -> None:
+    cache, _ = make_cache(LlamaConfig(num_hidden_layers=2))
+    states = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5)  # rows, heads, tokens, width
+    for layer in range(2):
+        cache.update(states, -states, layer)
+    lay_out(cache, torch.tensor([1, 0, 1]), torch.tensor([[0, 1, 2, 3], [0, 0, 0, 1], [0, 0, 1, 2]]))
+    for layer in range(2):
+        keys, values = cache.update(torch.zeros(3, 3, 1, 5), torch.zeros(3, 3, 1, 5), layer)
+        assert keys.shape == (3, 3, 5, 5)
+        assert torch.equal(keys[0, :, :4], states[1])
+        assert torch.equal(keys[1, :, 2:4], states[0, :, :2])
+        assert torch.equal(keys[2, :, 1:4], states[1, :, :3])
+        assert torch.equal(values, -keys)

@@ -74,7 +74,7 @@ class LocalChat:
         choose = _chooser(batch, sampling)
 
         def checked(logits: Tensor, rows: list[int], step: int) -> Tensor:
-            broken = logits.isnan().any(-1)
+            broken = logits.amax(-1).isnan()  # the largest of numbers and a NaN is NaN
             if bool(broken.any()):
                 row = rows[int(broken.nonzero()[0, 0])]
                 raise ModelError(
@@ -88,7 +88,7 @@ class LocalChat:
     def _make_fingerprint(self) -> str:
         parameter = next(cast(Any, self._loaded.model).parameters())
         return fingerprint(
-            "local/1",
+            "local/2",
             self._loaded.fingerprint,
             self._loaded.renderer.describe(),
             type(self._loaded.model).__name__,

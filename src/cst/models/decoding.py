@@ -1,22 +1,23 @@
 """Prompts to answers, token by token, with a key-value cache: a batch at a time, rows leaving as they end.
 
 `generate` of transformers carries every row to the end of the longest and mixes the model's own generation settings
-into those it is given; here nothing but the arguments decides, and finished rows are taken out of the cache, which
-halves the time where answers differ in length. This file knows tokens and models, no text.
+into those it is given; here nothing but the arguments decides, finished rows are taken out of the cache, and what
+prompts begin with alike is computed once. On the demo's prompts, in the same length-sorted batches of 128, `generate`
+takes 1.5 to 1.7 times as long, with its static cache twice as long, for the same answers (CPU seconds of one thread,
+medians of five). This file knows tokens and models, no text.
 """
 
 import hashlib
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cst.errors import ModelError
-from cst.models.kv_cache import make_cache
+from cst.models.decoded_rows import DecodedRows
+from cst.models.one_query_attention import attending_by_one_query
 
 Choose = Callable[[Tensor, list[int], int], Tensor]
 """(logits [R, V] float32, which prompt each row answers, step) -> tokens [R] int64."""
@@ -79,9 +80,13 @@ def decode(
     Raises:
         ModelError: the model is of a kind that keeps no key-value cache.
     """
-    rows = _Rows.of(model, prompts, max(limits))
-    answers: list[list[int]] = [[] for _ in prompts]
-    open_rows = set(range(len(prompts)))
+    with attending_by_one_query(model):
+        return _decoded(DecodedRows(model, prompts, max(limits)), limits, end_token_ids, choose)
+
+
+def _decoded(rows: DecodedRows, limits: Sequence[int], end_token_ids: frozenset[int], choose: Choose) -> list[Answer]:
+    answers: list[list[int]] = [[] for _ in limits]
+    open_rows = set(range(len(limits)))
     step = 0
     while True:
         tokens = choose(rows.next_logits(), rows.names, step)
@@ -96,68 +101,6 @@ def decode(
         rows.take(tokens)
         if rows.can_leave and len(open_rows) <= KEPT_SHARE * len(rows.names):
             rows.keep([i for i, row in enumerate(rows.names) if row in open_rows])
-
-
-class _Rows:
-    """The rows being decoded: their cache, their next tokens [R, T], mask [R, all steps] and positions [R, T]."""
-
-    def __init__(self, model: PreTrainedModel, tokens: Tensor, mask: Tensor) -> None:
-        self._model = cast(Callable[..., Any], model)
-        self._cache, self.can_leave = make_cache(model.config)
-        self._tokens, self._mask = tokens, mask
-        self._seen = tokens.shape[1]
-        self._positions = (mask[:, : self._seen].cumsum(-1) - 1).clamp(min=0)
-        self._takes = _arguments(model)
-        if "past_key_values" not in self._takes:
-            raise ModelError(
-                f"{type(model).__name__} keeps no key-value cache, so cst can't decode with it. Choose a model with "
-                "attention, or serve this one with an engine of its own and name its endpoint."
-            )
-        self.names = list(range(len(tokens)))
-
-    @classmethod
-    def of(cls, model: PreTrainedModel, prompts: Sequence[Sequence[int]], steps: int) -> "_Rows":
-        """Left padded: the last column is each prompt's last token. The filler is masked, so any id will do."""
-        width = max(len(prompt) for prompt in prompts)
-        tokens = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * (len(prompt) + steps) for prompt in prompts])
-        device = model.device
-        return cls(model, tokens.to(device), mask.to(device))
-
-    def next_logits(self) -> Tensor:
-        """Log-odds [R, V] of each row's next token, float32."""
-        optional = {"position_ids": self._positions, "logits_to_keep": 1}
-        output = self._model(
-            input_ids=self._tokens,
-            attention_mask=self._mask[:, : self._seen],
-            past_key_values=self._cache,
-            use_cache=True,
-            **{name: value for name, value in optional.items() if name in self._takes},
-        )
-        return cast(Tensor, output.logits)[:, -1].float()
-
-    def take(self, tokens: Tensor) -> None:
-        """Go on with these tokens [R]."""
-        self._tokens = tokens[:, None]
-        self._positions = self._positions[:, -1:] + 1
-        self._seen += 1
-
-    def keep(self, indices: list[int]) -> None:
-        """Drop all rows but these."""
-        chosen = torch.tensor(indices, device=self._tokens.device)
-        self._cache.batch_select_indices(chosen)
-        self._tokens, self._mask, self._positions = (
-            self._tokens[chosen],
-            self._mask[chosen],
-            self._positions[chosen],
-        )
-        self.names = [self.names[i] for i in indices]
-
-
-def _arguments(model: PreTrainedModel) -> frozenset[str]:
-    """What the model's forward takes; an adapter's wrapper takes what its base takes."""
-    base = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
-    return frozenset(inspect.signature(cast(Any, base).forward).parameters)
 
 
 def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:

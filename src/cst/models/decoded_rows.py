@@ -1,0 +1,106 @@
+"""The rows of a batch that is being decoded: what the model has seen of each, and what it says next.
+
+This file knows how a model is called; it doesn't know how tokens are chosen, nor when a row is done.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, cast, final
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from cst.errors import ModelError
+from cst.models.kv_cache import can_lay_out, lay_out, make_cache
+from cst.models.prompt_heads import shared_heads
+
+
+@final
+class DecodedRows:
+    """Rows with their cache, their next tokens and positions, both [R, T], and a mask [R, all steps] of what is text.
+
+    Prompts are left padded: the last column is each one's last token. The filler is masked, so any id will do.
+    """
+
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], steps: int) -> None:
+        """`steps` is how many tokens may be taken at most.
+
+        Raises:
+            ModelError: the model is of a kind that keeps no key-value cache.
+        """
+        self._model = cast(Callable[..., Any], model)
+        self._cache, self.can_leave = make_cache(model.config)
+        self._takes = _arguments(model)
+        self.names = list(range(len(prompts)))
+        self._place = model.device
+        self._pad(prompts, steps)
+        if "position_ids" in self._takes and can_lay_out(self._cache):
+            self._share_heads(prompts)
+
+    def _pad(self, prompts: Sequence[Sequence[int]], steps: int) -> None:
+        self._seen = width = max(map(len, prompts))
+        padding = [width - len(prompt) for prompt in prompts]
+        self._tokens = self._placed([[0] * pad + list(prompt) for pad, prompt in zip(padding, prompts, strict=True)])
+        self._mask = self._placed([[0] * pad + [1] * (width - pad + steps) for pad in padding])
+        self._positions = (self._mask[:, :width].cumsum(-1) - 1).clamp(min=0)
+
+    def _share_heads(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Compute what prompts begin with alike once, and put its keys and values where padding would have had them."""
+        shared = shared_heads(prompts)
+        if shared.depth == 0:
+            return
+        heads = self._placed(shared.heads)
+        positions = torch.arange(shared.depth, device=self._place).expand_as(heads)
+        self._logits(heads, positions, torch.ones_like(heads))
+        lay_out(self._cache, self._placed(shared.owners), self._positions[:, : shared.depth])
+        self._tokens, self._positions = self._tokens[:, shared.depth :], self._positions[:, shared.depth :]
+
+    def next_logits(self) -> Tensor:
+        """Log-odds [R, V] of each row's next token, float32."""
+        return self._logits(self._tokens, self._positions, self._mask[:, : self._seen])
+
+    def _logits(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """Logits [R, V] after tokens [R, T] at positions [R, T], which the cache takes in; mask is [R, all so far]."""
+        optional = {"position_ids": positions, "logits_to_keep": 1}
+        output = self._model(
+            input_ids=tokens,
+            attention_mask=mask,
+            past_key_values=self._cache,
+            use_cache=True,
+            **{name: value for name, value in optional.items() if name in self._takes},
+        )
+        return cast(Tensor, output.logits)[:, -1].float()
+
+    def take(self, tokens: Tensor) -> None:
+        """Go on with these tokens [R]."""
+        self._tokens = tokens[:, None]
+        self._positions = self._positions[:, -1:] + 1
+        self._seen += 1
+
+    def keep(self, indices: list[int]) -> None:
+        """Drop all rows but these."""
+        chosen = self._placed(indices)
+        self._cache.batch_select_indices(chosen)
+        self._tokens, self._mask, self._positions = (
+            self._tokens[chosen],
+            self._mask[chosen],
+            self._positions[chosen],
+        )
+        self.names = [self.names[i] for i in indices]
+
+    def _placed(self, rows: Sequence[object]) -> Tensor:
+        """Integers as a tensor where the model is."""
+        return torch.tensor(rows, device=self._place)
+
+
+def _arguments(model: PreTrainedModel) -> frozenset[str]:
+    """What the model's forward takes, a cache among it; an adapter's wrapper takes what its base takes."""
+    base = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
+    names = frozenset(inspect.signature(cast(Any, base).forward).parameters)
+    if "past_key_values" not in names:
+        raise ModelError(
+            f"{type(model).__name__} keeps no key-value cache, so cst can't decode with it. Choose a model with "
+            "attention, or serve this one with an engine of its own and name its endpoint."
+        )
+    return names
