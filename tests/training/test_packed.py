@@ -16,13 +16,25 @@ from cst.training.packed import packed_response_logps
 from cst.training.packs import plan_packs
 from cst.training.tree_attention import attending_in_trees
 
-LENGTHS = [  # system prompt, user turn, chosen, rejected; in tokens
-    pytest.param((0, 1, 1, 1), id="least"),
-    pytest.param((30, 8, 20, 60), id="usual"),
-    pytest.param((2000, 10, 5, 40), id="long policy"),
-    pytest.param((300, 1700, 1, 3), id="long question"),
-    pytest.param((20, 10, 2000, 150), id="long answer"),
+SHORT = {"least": (0, 1, 1, 1), "usual": (30, 8, 20, 60), "no system prompt": (0, 3, 1, 40)}
+LONG = {"policy": (2000, 10, 5, 40), "question": (300, 1700, 1, 3), "answer": (20, 10, 2000, 150)}
+"""System prompt, user turn, chosen and rejected, in tokens."""
+
+KINDS = ["llama", "mistral", "gemma3", "gemma2"]
+"""Grouped heads all; the others with sliding windows, in some layers, and the last with soft caps besides."""
+
+TREES = [
+    *(
+        pytest.param(name, SHORT[of], n, id=f"{name}-{of}-{n}")
+        for name, n in zip(KINDS, (1, 2, 3, 4), strict=True)
+        for of in SHORT
+    ),
+    pytest.param("llama", LONG["policy"], 2, id="llama-long policy-2"),
+    pytest.param("gemma2", LONG["policy"], 1, id="gemma2-long policy-1"),
+    pytest.param("mistral", LONG["question"], 2, id="mistral-long question-2"),
+    pytest.param("gemma3", LONG["answer"], 1, id="gemma3-long answer-1"),
 ]
+"""Kind of model, lengths, configurations."""
 
 
 def rows(lengths: tuple[int, int, int, int], configurations: int, prompts: int = 2) -> list[TokenSequence]:
@@ -53,13 +65,14 @@ def oracle(model: nn.Module, sequences: list[TokenSequence]) -> Tensor:
     return torch.stack(found)
 
 
-def with_gradient(logps: Tensor, model: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
-    """A DPO loss [B] of pairs that stand side by side, and the gradient of its mean by parameter."""
+def with_gradient(logps: Tensor, model: nn.Module, start: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """A DPO loss [B] of pairs that stand side by side, and the gradient of its mean by parameter.
+
+    The reference is `start` [2 B], moved a little, so that margins aren't 0.
+    """
     lengths = torch.ones(len(logps) // 2, dtype=torch.float64)
     sides = [ResponseLogps(logps[side::2], lengths) for side in (0, 1)]
-    apart = [
-        ResponseLogps(side.logps.detach() + shift, lengths) for side, shift in zip(sides, (0.3, -0.2), strict=True)
-    ]
+    apart = [ResponseLogps(start[side::2].detach() + shift, lengths) for side, shift in ((0, 0.3), (1, -0.2))]
     loss = dpo_loss(PairLogps(*sides), PairLogps(*apart), beta=0.1, loss_type="sigmoid", nll_weight=0.0).loss
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     return loss.detach(), dict(zip(named, torch.autograd.grad(loss.mean(), named.values()), strict=True))
@@ -75,19 +88,20 @@ def exact(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).double()
 
 
-@pytest.mark.parametrize("configurations", [1, 2, 4])
-@pytest.mark.parametrize("lengths", LENGTHS)
-def test_loss_and_gradient_are_the_oracles(lengths: tuple[int, int, int, int], configurations: int):
+@pytest.mark.parametrize(("name", "lengths", "configurations"), TREES)
+def test_loss_and_gradient_are_the_oracles(name: str, lengths: tuple[int, int, int, int], configurations: int):
     sequences = rows(lengths, configurations, prompts=2 if sum(lengths) < 1000 else 1)
-    model = tuned(family("llama"))
+    model = tuned(family(name))
     truth = exact(model)
     expected = oracle(truth, sequences)
-    found = packed_response_logps(model, sequences).logps
-    assert found.dtype == torch.float64
-    assert ((found - expected).abs() <= 1e-5 * (1 + expected.abs())).all()
-    (loss, gradient), (true_loss, true_gradient) = with_gradient(found, model), with_gradient(expected, truth)
-    assert torch.allclose(loss, true_loss, atol=1e-5, rtol=0)
-    assert furthest(gradient, true_gradient) < 1e-5
+    true_loss, true_gradient = with_gradient(expected, truth, expected)
+    for scored in (model, truth):
+        found = packed_response_logps(scored, sequences).logps
+        assert found.dtype == torch.float64
+        assert ((found - expected).abs() <= 1e-5 * (1 + expected.abs())).all()
+        loss, gradient = with_gradient(found, scored, expected)
+        assert torch.allclose(loss, true_loss, atol=1e-5, rtol=0)
+        assert furthest(gradient, true_gradient) < 1e-5
 
 
 @pytest.mark.parametrize("adapted", [True, False], ids=["lora", "full"])
@@ -97,7 +111,7 @@ def test_each_family_has_its_own_values(name: str, adapted: bool):
     truth, sequences = exact(model), rows((30, 8, 20, 60), 2)
     found, expected = packed_response_logps(model, sequences).logps, oracle(truth, sequences)
     assert ((found - expected).abs() <= 1e-5 * (1 + expected.abs())).all()
-    assert furthest(with_gradient(found, model)[1], with_gradient(expected, truth)[1]) < 1e-5
+    assert furthest(with_gradient(found, model, expected)[1], with_gradient(expected, truth, expected)[1]) < 1e-5
 
 
 @pytest.mark.parametrize("budget", [64, 100, 300, 4096])
@@ -137,12 +151,13 @@ def test_bf16_is_as_near_as_a_sequence_alone(way: str):
 
 def test_layers_that_are_computed_again_give_the_same_gradient():
     model, sequences = tuned(family("mistral")), rows((30, 8, 20, 60), 2)
-    expected = with_gradient(packed_response_logps(model, sequences).logps, model)[1]
+    start = packed_response_logps(model, sequences).logps
+    expected = with_gradient(start, model, start)[1]
     base = model.get_base_model()
     base.activation_checkpointing_enable({"use_reentrant": False})
     base.train()
     with attending_in_trees(base):
-        found = with_gradient(packed_response_logps(model, sequences).logps, model)[1]
+        found = with_gradient(packed_response_logps(model, sequences).logps, model, start)[1]
     assert furthest(found, expected) < 1e-6
 
 

@@ -47,7 +47,7 @@ def test_chunks_have_the_values_and_gradients_of_the_whole(kind: str, rule: Logi
     factors = torch.linspace(-2, 3, ROWS, dtype=torch.float64)
     results = []
     for found in (
-        label_logps(hidden, labels, layer, rule, chunk_bytes=4 * VOCABULARY * rows),
+        label_logps(hidden, labels, layer, rule, chunk_rows=rows),
         plain(hidden, labels, layer, rule),
     ):
         results.append([found, *torch.autograd.grad(found @ factors, inputs)])
@@ -63,6 +63,25 @@ def test_half_precision_logits_are_read_in_float32():
     assert torch.allclose(found.double(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("spread", [0.01, 1, 30, 3000])
+def test_log_probs_are_exact_however_far_apart_logits_are(spread: float):
+    layer, (hidden, labels) = head("frozen", torch.float32), states(torch.float32)
+    found = label_logps(hidden * spread, labels, layer, LogitRule())
+    expected = layer(hidden * spread).double().log_softmax(-1).gather(1, labels[:, None])[:, 0]
+    assert ((found - expected).abs() <= 1e-6 * (1 + expected.abs())).all()
+
+
+def test_memory_that_chunks_share_carries_nothing_over():
+    """The last chunk is shorter than the others and must not see what they left."""
+    layer, (hidden, labels) = head("frozen"), states()
+    whole = label_logps(hidden, labels, layer, LogitRule(), chunk_rows=ROWS)
+    for rows in (2, 3, 4, 10):
+        found = label_logps(hidden, labels, layer, LogitRule(), chunk_rows=rows)
+        (slope,) = torch.autograd.grad(found.sum(), hidden)
+        assert torch.allclose(found, whole, atol=1e-12, rtol=0)
+        assert torch.allclose(slope, torch.autograd.grad(whole.sum(), hidden, retain_graph=True)[0], atol=1e-12)
+
+
 def test_a_label_of_no_probability_has_a_finite_log_prob():
     layer, (hidden, labels) = head("frozen", torch.float32), states(torch.float32)
     found = label_logps(hidden * 1000, labels, layer, LogitRule())
@@ -75,7 +94,7 @@ def test_autocast_is_that_of_a_linear_layer():
     with torch.autocast("cpu", torch.bfloat16):
         found = label_logps(hidden, labels, layer, LogitRule())
         expected = layer(hidden).float().log_softmax(-1).gather(1, labels[:, None])[:, 0]
-    assert torch.equal(found, expected)
+    assert torch.allclose(found, expected, atol=2e-6, rtol=0)
     found.sum().backward()
     assert hidden.grad.dtype == torch.float32
 

@@ -12,7 +12,7 @@ This file knows nodes and attention, and neither losses nor sequences.
 """
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from cst.errors import TrainingError
-from cst.training.tree_plan import QUERY_BLOCK, Bucket, Places, TreePlan
+from cst.training.tree_plan import Block, Bucket, Places, TreePlan
 
 TREE_ATTENTION = "cst_tree"
 """The name of this attention in transformers' interface."""
@@ -39,57 +39,30 @@ class _Rules:
     softcap: float | None
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Queries `first` to `last` of a bucket's nodes and the keys `left` to `right` that any of them sees."""
-
-    first: int
-    last: int
-    left: int
-    right: int
-
-
-def _blocks(bucket: Bucket, rules: _Rules) -> Iterator[_Block]:
-    own = bucket.queries.shape[1]
-    for first in range(0, own, QUERY_BLOCK):
-        last = min(first + QUERY_BLOCK, own)
-        left = 0 if rules.window is None else max(0, bucket.path + first + 1 - rules.window)
-        yield _Block(first, last, left, bucket.path + last)
-
-
-def _weights(query: Tensor, key: Tensor, bucket: Bucket, block: _Block, rules: _Rules) -> tuple[Tensor, Tensor | None]:
+def _weights(query: Tensor, key: Tensor, block: Block, rules: _Rules) -> tuple[Tensor, Tensor | None]:
     """Attention weights [B * heads, queries, keys] of a block, and tanh(score / softcap) where scores are capped."""
-    scores = _products(query[:, block.first : block.last], key[:, block.left : block.right].transpose(1, 2), rules)
+    scores = torch.bmm(query, key.transpose(1, 2))
     capped = None
     if rules.softcap is not None:
         capped = scores.div_(rules.softcap).tanh_()
         scores = capped * rules.softcap
-    first = bucket.path + block.first - block.left if rules.window is None else 0  # each query sees what is before it
-    scores[..., first:] += _mask(bucket.path, block, first, rules, scores)
-    if bucket.hidden is not None and block.left < bucket.path:
-        hidden = bucket.hidden[:, block.left :]
-        by_node = scores.view(len(hidden), -1, *scores.shape[1:])
-        by_node[..., : hidden.shape[1]].masked_fill_(hidden[:, None, None], -math.inf)
-    return scores.softmax(-1), capped
-
-
-def _products(queries: Tensor, keys: Tensor, rules: _Rules) -> Tensor:
-    return torch.baddbmm(queries.new_empty(()), queries, keys, beta=0, alpha=rules.scaling)
-
-
-def _mask(path: int, block: _Block, first: int, rules: _Rules, like: Tensor) -> Tensor:
-    """What is added to scores of a block's keys from the one at `first` on: -inf where a query doesn't see a key."""
-    queries = torch.arange(path + block.first, path + block.last, device=like.device)
-    distance = queries[:, None] - torch.arange(block.left + first, block.right, device=like.device)
-    unseen = distance < 0 if rules.window is None else (distance < 0) | (distance >= rules.window)
-    return torch.zeros_like(unseen, dtype=like.dtype).masked_fill_(unseen, -math.inf)
+    scores[..., -block.mask.shape[1] :] += block.mask
+    if block.hidden is not None:
+        by_node = scores.view(len(block.hidden), -1, *scores.shape[1:])
+        by_node[..., : block.hidden.shape[1]].masked_fill_(block.hidden[:, None, None], -math.inf)
+    return torch.softmax(scores, -1, out=scores), capped
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bucket: Bucket, rules: _Rules, out: Tensor) -> None:
-    """Outputs of a bucket into `out`; all tensors are [B * heads, n or P + n, D]."""
-    for block in _blocks(bucket, rules):
-        weights, _ = _weights(query, key, bucket, block, rules)
-        out[:, block.first : block.last] = torch.bmm(weights, value[:, block.left : block.right])
+    """Outputs of a bucket into `out`; all tensors are [B * heads, n or P + n, D].
+
+    Keys are made contiguous, because 16-bit products on a CPU take long over the transpose of a part (forward and
+    backward of a pack together a fifth longer).
+    """
+    for block in bucket.blocks(rules.window, query.dtype):
+        keys, values = (states[:, block.keys].contiguous() for states in (key, value))
+        weights, _ = _weights(query[:, block.queries], keys, block, rules)
+        out[:, block.queries] = torch.bmm(weights, values)
 
 
 def _attend_backward(
@@ -98,16 +71,17 @@ def _attend_backward(
     """Gradients of query, key and value of a bucket into `grads`; the weights are computed again."""
     query, key, value = states
     grad_query, grad_key, grad_value = grads
-    for block in _blocks(bucket, rules):
-        queries, keys = slice(block.first, block.last), slice(block.left, block.right)
-        weights, capped = _weights(query, key, bucket, block, rules)
-        grad_value[:, keys].baddbmm_(weights.transpose(1, 2), grad_out[:, queries])
-        grad_weights = torch.bmm(grad_out[:, queries], value[:, keys].transpose(1, 2))
+    for block in bucket.blocks(rules.window, query.dtype):
+        keys, values = (states[:, block.keys].contiguous() for states in (key, value))
+        queries, grad_outs = (states[:, block.queries].contiguous() for states in (query, grad_out))
+        weights, capped = _weights(queries, keys, block, rules)
+        grad_value[:, block.keys].baddbmm_(weights.transpose(1, 2), grad_outs)
+        grad_weights = torch.bmm(grad_outs, values.transpose(1, 2))
         grad_scores = torch.ops.aten._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
         if capped is not None:
             grad_scores.mul_(1 - capped.square())
-        grad_query[:, queries] = _products(grad_scores, key[:, keys], rules)
-        grad_key[:, keys].baddbmm_(grad_scores.transpose(1, 2), query[:, queries], alpha=rules.scaling)
+        grad_query[:, block.queries] = torch.bmm(grad_scores, keys)
+        grad_key[:, block.keys].baddbmm_(grad_scores.transpose(1, 2), queries)
 
 
 class _TreeAttention(torch.autograd.Function):
@@ -129,7 +103,7 @@ class _TreeAttention(torch.autograd.Function):
         ctx.plan, ctx.rules = plan, rules
         heads = query.shape[1]
         places = plan.places(heads, key.shape[1])
-        queries, keys, values = places.queries.gather(query), places.keys.gather(key), places.keys.gather(value)
+        queries, keys, values = _gathered(places, query, key, value, rules)
         out = values.new_empty(len(queries), values.shape[1])
         for bucket in plan.buckets:
             q, o = bucket.of_queries(queries, heads), bucket.of_queries(out, heads)
@@ -142,16 +116,21 @@ class _TreeAttention(torch.autograd.Function):
         query, key, value = ctx.saved_tensors
         heads = query.shape[1]
         places: Places = ctx.plan.places(heads, key.shape[1])
-        queries, keys, values = places.queries.gather(query), places.keys.gather(key), places.keys.gather(value)
+        queries, keys, values = _gathered(places, query, key, value, ctx.rules)
         grad_out = places.queries.gather(grad_outputs[0]).index_fill_(0, places.padding, 0)
         grad_q, grad_k, grad_v = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)
         for bucket in ctx.plan.buckets:
             q, d_o, d_q = (bucket.of_queries(states, heads) for states in (queries, grad_out, grad_q))
             k, v, d_k, d_v = (bucket.of_keys(states, heads) for states in (keys, values, grad_k, grad_v))
             _attend_backward((q, k, v), d_o, bucket, ctx.rules, (d_q, d_k, d_v))
-        of_query = places.queries.scatter(grad_q).view_as(query)
+        of_query = places.queries.scatter(grad_q.mul_(ctx.rules.scaling)).view_as(query)
         of_key, of_value = places.keys.scatter(grad_k).view_as(key), places.keys.scatter(grad_v).view_as(value)
         return of_query, of_key, of_value, None, None
+
+
+def _gathered(places: Places, query: Tensor, key: Tensor, value: Tensor, rules: _Rules) -> tuple[Tensor, ...]:
+    """Queries, times the layer's scaling, keys and values at their padded places: [places, D] each."""
+    return places.queries.gather(query).mul_(rules.scaling), places.keys.gather(key), places.keys.gather(value)
 
 
 def tree_attention(

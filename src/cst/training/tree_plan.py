@@ -3,6 +3,7 @@
 A bucket is the only thing that is padded. This file knows nodes and places, and no arithmetic of attention.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -15,11 +16,22 @@ from cst.training.packs import Node
 QUERY_BLOCK = 128
 """Queries that are computed at once: keys behind them are left out, which halves the work of long nodes."""
 
-WASTE = 1.1
-"""How much larger than its nodes a bucket's padded scores may be."""
-
 FREE_SCORES = 4096
-"""Padded scores a bucket may hold beyond that: about what starting one more costs (2 CPU threads)."""
+"""How many more scores a bucket may hold than its nodes need: about what starting one more costs (CPU)."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some of the queries of a bucket's nodes, and the keys that any of them sees.
+
+    `mask` [queries, M] is added to the scores of the last M keys: -inf where a query doesn't see a key. `hidden` [B, H]
+    is true where the first H keys are padding; None where none is.
+    """
+
+    queries: slice
+    keys: slice
+    mask: Tensor
+    hidden: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -27,20 +39,42 @@ class Bucket:
     """B nodes of like size: places in the pack of their queries [B, n] and of their keys [B, P + n].
 
     Keys are the path, padded on the left to P, and the node itself, padded on the right: query i is P + i - c tokens
-    behind key c in every node. `hidden` [B, P] is true on the left padding, None where there is none. Its places come
-    after `queries_before` and `keys_before` places of other buckets.
+    behind key c in every node. `hidden` [B, H] is true on the left padding, of H tokens at most. Its places come after
+    `queries_before` and `keys_before` places of other buckets.
     """
 
     queries: Tensor
     keys: Tensor
-    hidden: Tensor | None
+    hidden: Tensor
     queries_before: int
     keys_before: int
+    _blocks: dict[tuple[int | None, torch.dtype], list[Block]] = field(
+        default_factory=dict[tuple[int | None, torch.dtype], list[Block]]
+    )
 
     @property
     def path(self) -> int:
         """P, in tokens."""
         return self.keys.shape[1] - self.queries.shape[1]
+
+    def blocks(self, window: int | None, dtype: torch.dtype) -> list[Block]:
+        """Its queries in blocks, for layers with that sliding window and scores of that type; made once."""
+        if (window, dtype) not in self._blocks:
+            starts = range(0, self.queries.shape[1], QUERY_BLOCK)
+            self._blocks[window, dtype] = [self._block(first, window, dtype) for first in starts]
+        return self._blocks[window, dtype]
+
+    def _block(self, first: int, window: int | None, dtype: torch.dtype) -> Block:
+        last = min(first + QUERY_BLOCK, self.queries.shape[1])
+        left = 0 if window is None else max(0, self.path + first + 1 - window)
+        masked = self.path + first if window is None else left  # without a window each query sees what is before it
+        device = self.queries.device
+        queries = torch.arange(self.path + first, self.path + last, device=device)
+        distance = queries[:, None] - torch.arange(masked, self.path + last, device=device)
+        unseen = distance < 0 if window is None else (distance < 0) | (distance >= window)
+        mask = torch.zeros_like(unseen, dtype=dtype).masked_fill_(unseen, -math.inf)
+        hidden = self.hidden[:, left:]
+        return Block(slice(first, last), slice(left, self.path + last), mask, hidden if hidden.numel() else None)
 
     def of_queries(self, states: Tensor, heads: int) -> Tensor:
         """The bucket's part of all query places: [places, D] -> a view [B * heads, n, D]."""
@@ -100,10 +134,10 @@ class TreePlan:
         buckets: list[Bucket] = []
         for members in _alike(nodes):
             queries, keys = _padded(nodes, members)
-            hidden = keys[:, : keys.shape[1] - queries.shape[1]] < 0
-            before = [sum(b.queries.numel() for b in buckets), sum(b.keys.numel() for b in buckets)]
-            any_hidden = hidden.to(device) if hidden.any() else None
-            buckets.append(Bucket(queries.to(device), keys.to(device), any_hidden, *before))
+            depths = [node.depth for node in members]
+            hidden = (keys[:, : max(depths) - min(depths)] < 0).to(device)
+            before = sum(b.queries.numel() for b in buckets), sum(b.keys.numel() for b in buckets)
+            buckets.append(Bucket(queries.to(device), keys.to(device), hidden, before[0], before[1]))
         longest = max(node.depth + len(node) for node in nodes)
         return cls(sum(len(node) for node in nodes), longest, tuple(buckets))
 
@@ -124,20 +158,20 @@ class TreePlan:
 def _alike(nodes: Sequence[Node]) -> Iterator[list[Node]]:
     """Nodes in buckets, the longest first: another begins where padding would cost more than a bucket does."""
     bucket: list[Node] = []
+    path = needed = 0
     for node in sorted(nodes, key=lambda node: (-len(node), -node.depth)):
-        grown = [*bucket, node]
-        if _padded_scores(grown) > WASTE * sum(_padded_scores([each]) for each in grown) + FREE_SCORES:
+        own, alone = len(bucket[0] if bucket else node), _scores(1, len(node), node.depth)
+        if _scores(len(bucket) + 1, own, max(path, node.depth)) > needed + alone + FREE_SCORES:
             yield bucket
-            grown = [node]
-        bucket = grown
-    if bucket:
-        yield bucket
+            bucket, path, needed = [], 0, 0
+        bucket.append(node)
+        path, needed = max(path, node.depth), needed + alone
+    yield bucket
 
 
-def _padded_scores(bucket: Sequence[Node]) -> int:
-    """Scores of one head if these nodes are padded to the longest path and the longest node."""
-    path, own = max(node.depth for node in bucket), max(len(node) for node in bucket)
-    return len(bucket) * own * (path + min(own, (own + QUERY_BLOCK) // 2))
+def _scores(nodes: int, own: int, path: int) -> int:
+    """Scores of one head for so many nodes of `own` tokens behind paths of `path` tokens."""
+    return nodes * own * (path + min(own, (own + QUERY_BLOCK) // 2))
 
 
 def _padded(nodes: Sequence[Node], members: Sequence[Node]) -> tuple[Tensor, Tensor]:
