@@ -72,7 +72,7 @@ def computed(model: nn.Module, *, fast: bool, autocast: bool = False) -> tuple[T
 
 def told(model: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
     logps = packed_response_logps(model, SEQUENCES).logps
-    return logps.detach(), with_gradient(logps, model)[1]
+    return logps.detach(), with_gradient(logps, model, logps)[1]
 
 
 def stand_ins(model: nn.Module) -> set[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.distributed.tensor import DTensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from cst.models.rendering import TokenSequence
@@ -109,7 +110,7 @@ def memory_need(work: Work) -> MemoryNeed:
 
 def kept_bytes(work: Work, sequences: Sequence[TokenSequence]) -> int:
     """Bytes that autograd keeps of the policy's forward pass over `sequences`, without those of parameters."""
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in work.policy.parameters()}
+    parameters = {_here(parameter).untyped_storage().data_ptr() for parameter in work.policy.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> None:
@@ -122,6 +123,11 @@ def kept_bytes(work: Work, sequences: Sequence[TokenSequence]) -> int:
     with own_numbers, work.scorer.ready(work.policy), hooks, autocast(work.accelerator, work.settings):
         work.scorer.score(work.policy, sequences)
     return sum(storage.nbytes() for place, storage in kept.items() if place not in parameters)
+
+
+def _here(parameter: Tensor) -> Tensor:
+    """What this process holds of a parameter, which may be sharded."""
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
 def _refuse_backward(_kept: None) -> Tensor:
