@@ -18,16 +18,22 @@ from cst.recipe_file import record_types
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-HALL = {"errors", "progress", "recipe", "recipe_file", "records", "run_folder", "store", "templates"}
+HALL = {"budget", "errors", "journal", "progress", "recipe", "recipe_file", "records", "run_folder", "store"} | {
+    "templates",
+    "write_ahead_log",
+}
 TOOLS = {"chat", "models"}
 ROOMS = {"synthesis", "preferences", "training", "evaluation"}
 LEVELS = ("hall", "tools", "rooms", "doors")
 
-HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "scipy", "matplotlib", "tokenizers", "safetensors"}
+HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "scipy", "matplotlib", "tokenizers", "openai"} | {
+    "safetensors"
+}
 """What `import cst` and `cst --help` never load: it would cost seconds."""
 
 FILES = {
     "cst.store": "the hall's files",
+    "cst.journal": "its SQLite file",
     "cst.run_folder": "its lock and the clearing of a stage's folders",
     "cst.models.tensors": "weights",
     "cst.models.loading": "weights",
@@ -273,6 +279,11 @@ def test_only_a_handful_of_modules_touch_files(module):
 @pytest.mark.parametrize("module", FILES)
 def test_the_handful_does_touch_files(module):
     assert file_calls(TREES[module]) != []
+
+
+@pytest.mark.parametrize("module", [name for name in TREES if not name.startswith("cst.journal")])
+def test_only_the_journal_knows_sqlite(module):
+    assert "sqlite3" not in imports(TREES[module], TREES)
 
 
 @pytest.mark.parametrize("module", [name for name in TREES if not name.startswith(NETWORKED)])

@@ -10,6 +10,7 @@ from cst.recipe import Recipe, SelfCritiqueSettings, TrainingSettings
 from cst.recipe_file import record_types
 
 SMALLEST: dict[str, Any] = {"name": "x", "model": {"path": "miniature"}}
+ENDPOINT = {"kind": "endpoint", "base_urls": ["http://localhost:8000/v1"], "model": "m"}
 ANY_NUMBER = {"seed"}
 """Fields that take any whole number."""
 
@@ -78,6 +79,12 @@ def test_each_section_refuses_unknown_keys_and_is_frozen(section):
             {"configurations": [{"name": "s", "prefers": "original", "tasks": ["t"]}] * 2},
             r"configurations has a name twice among \['s', 's'\]",
         ),
+        ({"chat_models": {"a": {**ENDPOINT, "base_urls": []}}}, "at least 1 item"),
+        ({"chat_models": {"a": {**ENDPOINT, "base_urls": ["localhost:8000"]}}}, "String should match pattern"),
+        ({"chat_models": {"a": {**ENDPOINT, "base_urls": ["http://me:secret@host/v1"]}}}, "String should match"),
+        ({"chat_models": {"a": {**ENDPOINT, "base_urls": ["http://host/v1?key=1"]}}}, "String should match pattern"),
+        ({"chat_models": {"a": {**ENDPOINT, "api_key_env": "sk-0123"}}}, "String should match pattern"),
+        ({"chat_models": {"a": {**ENDPOINT, "kind": "endpont"}}}, "does not match any of the expected tags"),
         ({"name": "../elsewhere"}, "String should match pattern"),
         ({"training": {"lora_alpha": float("inf")}}, "finite number"),
         ({"training": {"beta": 0}}, "greater than 0"),

@@ -58,6 +58,10 @@ def test_of_two_equal_keys_none_is_kept():
             "configurations: [{name: s, prefer: original, tasks: [t]}]",
             "r.yaml: unknown key 'configurations.0.prefer'. Did you mean 'prefers'?",
         ),
+        (
+            "chat_models: {local: {kind: endpoint, base_url: []}}",
+            "r.yaml: unknown key 'chat_models.local.base_url'. Did you mean 'base_urls'?",
+        ),
         ("genration: {}", "r.yaml: unknown key 'genration'. Did you mean 'generation'?"),
         (
             "prompts: {qqq: 1}",
@@ -84,6 +88,10 @@ def test_a_misspelt_key_names_the_nearest_right_one(yaml, says):
         (
             "prompts: {training: [{kind: miniature, task: harmless}]}",
             "r.yaml: key 'prompts.training.0.n' is missing. Add it; docs/recipes.md",
+        ),
+        (
+            "chat_models: {a: {kind: endpoint, model: m, base_urls: ['http://a'], api_key_env: sk-0123}}",
+            "r.yaml: chat_models.a.api_key_env (its value is not shown): String should match pattern",
         ),
         ("configurations: minature", "r.yaml: configurations='minature': Input should be"),
         ("models: {base: []}", "r.yaml: models.base is the start model's own name; choose another."),

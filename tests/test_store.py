@@ -1,20 +1,15 @@
-"""Files are whole or not there; the journal keeps what was committed, and notices damage."""
+"""Files are whole or not there, and say what is wrong with them."""
 
 import json
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.errors import DataError, RunFolderError
+from cst.errors import DataError
 from cst.records import Message, Prompt, Verdict
 from cst.store import (
-    Journal,
     append_record,
     canonical_json,
     fingerprint,
@@ -180,86 +175,3 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
     (tmp_path / "marked").write_bytes(b"\xef\xbb\xbfHello")
 
     assert read_text(tmp_path / "marked") == "Hello"
-
-
-def test_the_journal_gives_back_what_was_put_also_after_reopening(tmp_path):
-    value = {"a": [None, 1.5, "é"]}
-    with Journal(tmp_path / "new" / "journal.sqlite") as journal:
-        assert journal.get("key") is None
-        journal.put("key", value)
-    with Journal(tmp_path / "new" / "journal.sqlite") as journal:
-        assert journal.get("key") == value
-        assert journal.get("other") is None
-
-
-def test_the_first_value_of_a_key_stays(tmp_path):
-    with Journal(tmp_path / "journal.sqlite") as journal:
-        journal.put("key", "first")
-        journal.put("key", "second")
-
-        assert journal.get("key") == "first"
-
-
-def test_what_was_put_is_there_after_the_process_was_killed(tmp_path):
-    path = tmp_path / "journal.sqlite"
-    put_and_die = (
-        "import os, signal, sys; from pathlib import Path; from cst.store import Journal;"
-        "journal = Journal(Path(sys.argv[1])); journal.put('key', ['kept']);"
-        "journal._connection.execute('BEGIN');"
-        "journal._connection.execute(\"INSERT INTO answers VALUES ('half', '1', '')\");"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    died = subprocess.run([sys.executable, "-c", put_and_die, str(path)], check=False)
-
-    assert died.returncode != 0
-    with Journal(path) as journal:
-        assert journal.get("key") == ["kept"]
-        assert journal.get("half") is None
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE answers SET value = '\"other\"' WHERE key = 'a'",
-        "UPDATE answers SET (value, checksum) = (SELECT value, checksum FROM answers WHERE key = 'b') WHERE key = 'a'",
-    ],
-)
-def test_a_changed_or_swapped_value_is_noticed(tmp_path, damage):
-    path = tmp_path / "journal.sqlite"
-    with Journal(path) as journal:
-        journal.put("a", "value")
-        journal.put("b", "value too")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(damage)
-
-    with Journal(path) as journal:
-        assert journal.get("b") == "value too"
-        with pytest.raises(
-            RunFolderError, match=r"journal\.sqlite is damaged at key a: .*Move the file away and rerun"
-        ):
-            journal.get("a")
-
-
-def test_a_file_that_is_no_journal_is_refused(tmp_path):
-    path = tmp_path / "journal.sqlite"
-    path.write_bytes(b"no database at all" * 100)
-
-    with pytest.raises(RunFolderError, match=r"can't be opened as a journal: .*Move it away"):
-        Journal(path)
-
-
-def test_a_journal_that_can_not_be_written_says_so(tmp_path):
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match=r"folder can't be written: unable to open database file"):
-        Journal(tmp_path / "folder")
-    with Journal(tmp_path / "journal.sqlite") as journal:
-        with closing(sqlite3.connect(journal.path)) as other:
-            other.execute("DROP TABLE answers")
-        with pytest.raises(DataError, match=r"journal.sqlite can't be written: no such table"):
-            journal.put("key", 1)
-
-
-def test_the_journal_writes_ahead(tmp_path):
-    path = tmp_path / "journal.sqlite"
-    with Journal(path), closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -51,6 +51,23 @@ def test_answers_can_not_be_judged_without_a_judge(tmp_path):
         _ = shop.judge
 
 
+def test_a_chat_model_of_the_recipe_is_journalled_and_closed_with_the_workshop(tmp_path):
+    endpoint = "{kind: endpoint, base_urls: [http://127.0.0.1:9/v1], model: m}"
+    shop = workshop(tmp_path, f"chat_models: {{author: {endpoint}, own: {{kind: local, path: miniature}}}}")
+    author, own = shop.chat_model("author"), shop.chat_model("own")
+    shop.close()
+
+    assert (author.name, own.name) == ("author", "own")
+    assert author.fingerprint != own.fingerprint
+    assert (author.pace.most, own.pace.most) == (32, 1)
+    assert (tmp_path / "journal.sqlite").exists()
+
+
+def test_a_chat_model_that_the_recipe_does_not_name_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"no chat model 'critic' in the recipe's chat_models, only \[\]"):
+        workshop(tmp_path, "").chat_model("critic")
+
+
 def test_the_gate_judge_says_what_the_judge_says(tmp_path):
     shop = workshop(
         tmp_path, "judge: {kind: refusal_phrases}\nprompts: {training: [{kind: miniature, task: harmless, n: 1}]}"

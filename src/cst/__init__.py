@@ -18,18 +18,28 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cst.chat.complete import Journalled
+    from cst.budget import Budget
+    from cst.chat.endpoint import Endpoint
+    from cst.chat.journalled import Journalled
     from cst.chat.local import LocalChat
     from cst.errors import CstError
     from cst.evaluation.generation import generate
     from cst.evaluation.judges import CallableJudge, RefusalPhrases, judge
     from cst.evaluation.report import render_report
     from cst.evaluation.scores import score
+    from cst.journal import Journal
     from cst.models.loading import load_model
     from cst.pipeline import run
     from cst.preferences.conditioning import condition
     from cst.preferences.sources import read_preferences, read_prompts
-    from cst.recipe import ContrastSettings, Recipe, SelfCritiqueSettings, SynthesisSettings, TrainingSettings
+    from cst.recipe import (
+        ContrastSettings,
+        EndpointSettings,
+        Recipe,
+        SelfCritiqueSettings,
+        SynthesisSettings,
+        TrainingSettings,
+    )
     from cst.recipe_file import load_recipe
     from cst.records import (
         Completion,
@@ -48,11 +58,15 @@ if TYPE_CHECKING:
     from cst.training.loop import train
 
 _HOMES = {
+    "Budget": "cst.budget",
     "CallableJudge": "cst.evaluation.judges",
     "Completion": "cst.records",
     "ContrastSettings": "cst.recipe",
     "CstError": "cst.errors",
-    "Journalled": "cst.chat.complete",
+    "Endpoint": "cst.chat.endpoint",
+    "EndpointSettings": "cst.recipe",
+    "Journal": "cst.journal",
+    "Journalled": "cst.chat.journalled",
     "LocalChat": "cst.chat.local",
     "Message": "cst.records",
     "Preference": "cst.records",
@@ -87,10 +101,14 @@ _HOMES = {
 __version__ = "0.1.0"
 
 __all__ = [
+    "Budget",
     "CallableJudge",
     "Completion",
     "ContrastSettings",
     "CstError",
+    "Endpoint",
+    "EndpointSettings",
+    "Journal",
     "Journalled",
     "LocalChat",
     "Message",

@@ -5,6 +5,8 @@
     ├── DataError               a row or file of data that can't be used, or a file that can't be written
     ├── RenderingError          messages that a chat template can't express
     ├── ModelError              weights, adapters or tokenizers that can't be loaded or used
+    ├── EndpointError           a call of an endpoint that failed; it says whether asking again could help
+    ├── BudgetError             a call that might pass what the user wants to spend
     ├── RunFolderError          a run folder that holds something other than what is asked for
     └── TrainingError           training that can't start or go on (non-finite loss, no room for a response)
 
@@ -31,6 +33,35 @@ class RenderingError(CstError):
 
 class ModelError(CstError):
     """A model, adapter or tokenizer can't be loaded, saved or used."""
+
+
+class EndpointError(CstError):
+    """A call of an endpoint gave no answer.
+
+    `kind` names the way it failed and `status` is HTTP's, where there was one. `is_final`: asking again would fail
+    again. `retry_after_seconds` is what the server asked for. `may_have_cost`: the server may have worked on the call.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        status: int | None = None,
+        is_final: bool = False,
+        retry_after_seconds: float | None = None,
+        may_have_cost: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+        self.is_final = is_final
+        self.retry_after_seconds = retry_after_seconds
+        self.may_have_cost = may_have_cost
+
+
+class BudgetError(CstError):
+    """The next call might pass the budget; what was answered before is kept."""
 
 
 class RunFolderError(CstError):

@@ -15,6 +15,9 @@ from cst.templates import placeholders
 FileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is also that of a file: letters, digits, dot, underscore and hyphen."""
 
+BaseUrl: TypeAlias = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")]
+"""An address without credentials or query."""
+
 Tasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -37,6 +40,60 @@ class ModelSettings(Record):
     chat_template: Path | None = Field(
         default=None, description="A Jinja chat template in place of the tokenizer's own."
     )
+
+
+class Prices(Record):
+    """What a model's tokens cost, in any one currency."""
+
+    prompt_per_million: float = Field(default=0.0, ge=0, description="Price of a million tokens that are sent.")
+    completion_per_million: float = Field(default=0.0, ge=0, description="Price of a million tokens that come back.")
+
+
+class EndpointSettings(Record):
+    """A model behind OpenAI-compatible servers: vLLM, SGLang, llama.cpp, ollama, or a hosted API."""
+
+    kind: Literal["endpoint"] = Field(description="A model behind one or several servers.")
+    base_urls: Annotated[tuple[BaseUrl, ...], Field(min_length=1)] = Field(
+        description="Servers of the same model, such as `http://localhost:8000/v1`; the least busy one is asked."
+    )
+    model: Text = Field(description="The model's name at the servers. Answers in the journal are known by it.")
+    api_key_env: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z_][A-Z0-9_]*$",
+        description="Name of the environment variable that holds the key; a key is written down nowhere.",
+    )
+    in_flight: int = Field(default=32, ge=1, le=1024, description="Calls at once, at most; fewer when servers say so.")
+    retries: int = Field(default=12, ge=0, le=100, description="How often a request is asked again before giving up.")
+    first_wait_seconds: float = Field(
+        default=0.5, gt=0, le=600, description="Longest wait before the first retry; it doubles with each."
+    )
+    longest_wait_seconds: float = Field(
+        default=60.0, gt=0, le=3600, description="Waits grow up to this; what Retry-After asks for comes on top."
+    )
+    connect_timeout_seconds: float = Field(default=10.0, gt=0, le=600, description="Longest wait for a connection.")
+    read_timeout_seconds: float = Field(
+        default=600.0, gt=0, le=86400, description="Longest wait for an answer to begin, and again for its end."
+    )
+    token_limit_key: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", description="What the servers call the longest answer; some take but one of the two."
+    )
+    sends_seed: bool = Field(default=True, description="Send a seed with each request; some hosted APIs refuse it.")
+    logprobs: bool = Field(default=False, description="Ask for the log-probs of the answer's tokens.")
+    prefill: Literal["refuse", "continue_final_message"] = Field(
+        default="refuse",
+        description="For answers with a given beginning: refuse, or ask as vLLM and SGLang understand it.",
+    )
+    prices: Prices = Field(default=Prices(), description="What tokens cost.")
+
+
+class LocalChatSettings(ModelSettings):
+    """A model in this process."""
+
+    kind: Literal["local"] = Field(description="A model in this process.")
+    batch_size: int = Field(default=32, ge=1, le=4096, description="Conversations answered at once.")
+
+
+ChatModelSettings: TypeAlias = Annotated[EndpointSettings | LocalChatSettings, Field(discriminator="kind")]
 
 
 class MiniaturePrompts(Record):
@@ -237,6 +294,9 @@ class Recipe(Record):
     note: str = Field(default="", description="A sentence that is printed under the report's title.")
     seed: int = Field(default=0, ge=0, description="Added to every other seed: one number repeats or varies a run.")
     model: ModelSettings = Field(description="The start model.")
+    chat_models: dict[FileName, ChatModelSettings] = Field(
+        default={}, description="Further models to talk to, by name: behind servers, or in this process."
+    )
     prompts: PromptSettings = Field(default=PromptSettings(), description="Where prompts come from.")
     synthesis: SynthesisSettings | None = Field(default=None, description="Prompts to pairs.")
     preferences: PreferenceFile | None = Field(default=None, description="Rows made elsewhere, instead of synthesis.")

@@ -8,7 +8,7 @@ import difflib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -18,6 +18,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from cst.errors import DataError, RecipeError
 from cst.recipe import Recipe
 from cst.store import complaint_of, read_text
+
+UNION_TAGS = ("miniature", "file", "self_critique", "contrast", "endpoint", "local")
+"""The values of `kind` by which pydantic names a union's branches."""
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -117,25 +120,29 @@ def _complaint(error: ValidationError) -> str:
 
 def _keys(detail: ErrorDetails) -> list[int | str]:
     """Where a complaint belongs, in the words of the recipe: without pydantic's names of a union's branches."""
-    return [part for part in detail["loc"] if not _is_union_tag(part)]
+    parts = detail["loc"]
+    return [
+        part
+        for before, part in zip(("", *parts), parts, strict=False)
+        if before == "chat_models" or not _is_union_tag(part)  # a chat model may be called `local`
+    ]
 
 
 def _is_union_tag(part: object) -> bool:
-    return isinstance(part, str) and (part in ("miniature", "file", "self_critique", "contrast") or "[" in part)
+    return isinstance(part, str) and (part in UNION_TAGS or "[" in part)
 
 
 def _keys_at(location: Iterable[object]) -> list[str]:
     """The keys that the schema knows at a place; all `kind`s of a union together."""
     kinds: list[type[BaseModel]] = [Recipe]
+    is_name = False  # of a mapping whose keys are the user's own
     for part in location:
-        if isinstance(part, int):
+        if isinstance(part, int) or is_name:
+            is_name = False
             continue
-        kinds = [
-            inner
-            for kind in kinds
-            if str(part) in kind.model_fields
-            for inner in record_types(kind.model_fields[str(part)].annotation)
-        ]
+        annotations = [kind.model_fields[str(part)].annotation for kind in kinds if str(part) in kind.model_fields]
+        is_name = any(get_origin(annotation) is dict for annotation in annotations)
+        kinds = [inner for annotation in annotations for inner in record_types(annotation)]
     return [name for kind in kinds for name in kind.model_fields]
 
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Text = Annotated[str, Field(min_length=1)]
 """Text that says something: the empty string is refused."""
 
-FinishReason = Literal["stop", "length"]
-"""Why a response ended: at its end-of-turn token, or cut by the token limit."""
+FinishReason = Literal["stop", "length", "content_filter"]
+"""Why a response ended: at its end-of-turn token, cut by the token limit, or withheld by a server's content filter."""
 
 WordingKind = Literal["canonical", "held_out", "unseen", "none", "neutral"]
 """Which system prompt stood there: the configuration's first wording (or the prompt's own, where the configuration has

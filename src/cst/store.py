@@ -1,23 +1,21 @@
-"""Files: the only hall module that touches the disk.
+"""Files: records, JSON and text, written whole.
 
 Records are JSONL, one record a line, written whole to a neighbour and renamed into place, so that a reader sees the
-old file or the new one and never half of one. The journal is a SQLite file in which every model call is committed
-before anyone sees its answer. This file knows the shape of no stage.
+old file or the new one and never half of one. This file knows the shape of no stage.
 """
 
 import hashlib
 import json
 import os
-import sqlite3
 from collections.abc import Generator, Iterable
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from cst.errors import DataError, RunFolderError
+from cst.errors import DataError
 from cst.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -155,6 +153,8 @@ def complaint_of(detail: ErrorDetails, field: str) -> str:
         return f"field {field!r} is missing. Add it, or map your column to it."
     if detail["type"] == "extra_forbidden":
         return f"field {field!r} is unknown. Remove it, or correct its name."
+    if "api_key" in field:
+        return f"{field} (its value is not shown): {message}."
     seen = repr(detail["input"])
     seen = seen if len(seen) <= 80 else seen[:77] + "..."
     return f"{field}={seen}: {message}."
@@ -174,76 +174,3 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} is a folder, and a file is needed. Name a file in it.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}). Convert it to UTF-8.") from error
-
-
-class Journal:
-    """Answers that were paid for, by key, in a SQLite file: WAL, synchronous=FULL, JSON values, no pickle.
-
-    A value is on disk when `put` returns. Each value carries its checksum, which `get` verifies.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        try:
-            self._connection = sqlite3.connect(path, timeout=30)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            with self._connection:
-                self._connection.execute(
-                    "CREATE TABLE IF NOT EXISTS answers"
-                    " (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL)"
-                )
-        except sqlite3.OperationalError as error:
-            raise unwritten(path, str(error)) from error
-        except sqlite3.DatabaseError as error:
-            raise RunFolderError(
-                f"{path} can't be opened as a journal: {error}. Move it away to start a new one."
-            ) from error
-
-    def get(self, key: str) -> Any | None:  # noqa: ANN401 - JSON is any value
-        """The value of a key, or None.
-
-        Raises:
-            RunFolderError: The value doesn't match its checksum.
-        """
-        with closing(self._connection.execute("SELECT value, checksum FROM answers WHERE key = ?", (key,))) as rows:
-            row: tuple[str, str] | None = rows.fetchone()
-        if row is None:
-            return None
-        value, checksum = row
-        if _checksum(key, value) != checksum:
-            raise RunFolderError(
-                f"{self.path} is damaged at key {key[:12]}: checksum differs. Move the file away and rerun."
-            )
-        return json.loads(value)
-
-    def put(self, key: str, value: object) -> None:
-        """Commit a value; the first value of a key stays.
-
-        Raises:
-            DataError: The disk is full, or can't be written.
-        """
-        text = canonical_json(value)
-        try:
-            with self._connection:
-                self._connection.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (key, text, _checksum(key, text))
-                )
-        except sqlite3.OperationalError as error:
-            raise unwritten(self.path, str(error)) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _checksum(key: str, value: str) -> str:
-    return hashlib.sha256(f"{key}\n{value}".encode()).hexdigest()

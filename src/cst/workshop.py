@@ -5,15 +5,17 @@ first asked for, and once.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from cst.errors import RecipeError
+from cst.journal import Journal
 from cst.preferences.sources import read_prompts, refuse_overlap, refuse_repeats
 from cst.recipe import PromptFile, PromptSource, Recipe
 from cst.records import MultipleChoiceItem, Prompt, SafetyConfiguration, Sampling, Side
-from cst.store import Journal, fingerprint_of_file, read_records
+from cst.store import fingerprint_of_file, read_records
 
 if TYPE_CHECKING:
     from cst.chat.base import ChatModel
@@ -42,6 +44,7 @@ class Workshop:
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe = recipe
         self.folder = folder
+        self._opened = ExitStack()
 
     @cached_property
     def configurations(self) -> tuple[SafetyConfiguration, ...]:
@@ -148,10 +151,26 @@ class Workshop:
 
     def chat(self, loaded: "LoadedModel", name: str, batch_size: int) -> "ChatModel":
         """A model to talk to, whose answers are journalled."""
-        from cst.chat.complete import Journalled
+        from cst.chat.journalled import Journalled
         from cst.chat.local import LocalChat
 
         return Journalled(LocalChat(loaded, name=name, batch_size=batch_size), self.journal)
+
+    def chat_model(self, name: str) -> "ChatModel":
+        """A model that the recipe names in `chat_models`, whose answers are journalled.
+
+        Raises:
+            RecipeError: There is no such name, or the environment doesn't hold the model's key.
+        """
+        from cst.chat.from_recipe import chat_model_of
+
+        known = self.recipe.chat_models
+        if name not in known:
+            raise RecipeError(f"There is no chat model {name!r} in the recipe's chat_models, only {list(known)}.")
+        settings = known[name]
+        if settings.kind == "local":
+            settings = settings.model_copy(update={"path": model_folder(settings.path)})
+        return self._opened.enter_context(chat_model_of(name, settings, self.journal))
 
     @cached_property
     def judge(self) -> "Judge":
@@ -206,6 +225,7 @@ class Workshop:
         return [item for name in sets for item in [i for i in items if i.set == name][: settings.per_set]]
 
     def close(self) -> None:
-        """Close the journal, if it was opened."""
+        """Close connections, and the journal if it was opened."""
+        self._opened.close()
         if "journal" in self.__dict__:
             self.journal.close()

@@ -1,23 +1,25 @@
-"""Answers come in the order of the questions, and what is in the journal is never asked again."""
+"""Answers come in the order of the questions, whichever came first; what fails passingly is asked again."""
 
-import sqlite3
+import threading
+import time
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cst.chat.base import ChatReply, ChatRequest, Sampling
-from cst.chat.complete import Journalled, complete
+from cst.chat.complete import complete
+from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
-from cst.errors import RunFolderError
+from cst.errors import EndpointError
 from cst.records import Message
-from cst.store import Journal
 
 REQUESTS = [ChatRequest(id=f"r{number}", messages=(Message(role="user", content="x"),)) for number in range(10)]
 SAMPLING = Sampling(max_new_tokens=50)
+BUSY = EndpointError("busy", kind="server_error", status=503)
+REFUSED = EndpointError("wrong key", kind="key_refused", status=401, is_final=True)
 
 
 class InThatOrder:
@@ -26,128 +28,136 @@ class InThatOrder:
     name = "planned"
     fingerprint = "planned"
 
-    def __init__(self, plan: list[list[int]]) -> None:
+    def __init__(self, plan: list[list[int]], pace: Pace | None = None) -> None:
         self._plan = plan
+        self.pace = pace or Pace()
 
     def plan(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
         return self._plan
 
-    def answer(self, batch: Sequence[ChatRequest], sampling: Sampling) -> list[ChatReply]:
-        return [ChatReply(text=r.id, finish_reason="stop", prompt_tokens=1, completion_tokens=1) for r in batch]
+    def answer(self, unit: Sequence[ChatRequest], sampling: Sampling) -> list[ChatReply]:
+        return [ChatReply(text=r.id, finish_reason="stop", prompt_tokens=1, completion_tokens=1) for r in unit]
 
 
-class KilledError(Exception):
-    """Stands for the death of the process."""
+def several(script, **pace) -> ScriptedChat:
+    """A chat of which four calls may be in flight."""
+    return ScriptedChat(script, batch_size=1, pace=Pace(4, first_wait_seconds=0.001, **pace))
 
 
-def dying_after(n: int) -> ScriptedChat:
-    asked: list[str] = []
-
-    def script(request: ChatRequest) -> str:
-        if len(asked) == n:
-            raise KilledError
-        asked.append(request.id)
-        return f"to {request.id}"
-
-    return ScriptedChat(script)
+def ask(chat, requests=REQUESTS) -> list[str]:
+    return [reply.text for reply in complete(chat, requests, SAMPLING, description="ask")]
 
 
-def willing(name: str = "scripted") -> ScriptedChat:
-    return ScriptedChat(lambda request: f"to {request.id}", name=name)
-
-
-def ask(chat: ScriptedChat, path: Path, requests: Sequence[ChatRequest] = REQUESTS, sampling: Sampling = SAMPLING):
-    with Journal(path) as journal:
-        return complete(Journalled(chat, journal), requests, sampling, description="ask")
-
-
-@given(order=st.permutations(range(len(REQUESTS))), size=st.integers(1, 10))
-def test_replies_are_in_the_order_of_the_requests_whatever_the_plan(order, size):
+@given(order=st.permutations(range(len(REQUESTS))), size=st.integers(1, 10), most=st.sampled_from([1, 3]))
+def test_replies_are_in_the_order_of_the_requests_whatever_the_plan(order, size, most):
     plan = [order[start : start + size] for start in range(0, len(order), size)]
-    replies = complete(InThatOrder(plan), REQUESTS, SAMPLING, description="ask")
 
-    assert [reply.text for reply in replies] == [request.id for request in REQUESTS]
+    assert ask(InThatOrder(plan, Pace(most))) == [request.id for request in REQUESTS]
+
+
+def test_replies_are_in_order_also_where_they_come_out_of_it():
+    def script(request: ChatRequest) -> str:
+        time.sleep(0.02 if request.id == "r0" else 0.001)
+        return request.id
+
+    assert ask(several(script)) == [request.id for request in REQUESTS]
 
 
 def test_nothing_to_ask_is_nothing_asked():
-    chat = willing()
+    chat = ScriptedChat(lambda _: "yes")
 
-    assert complete(chat, [], SAMPLING, description="ask") == []
+    assert ask(chat, []) == []
     assert chat.asked == []
 
 
 def test_a_reply_too_few_is_no_answer():
     class Forgetful(InThatOrder):
-        def answer(self, batch: Sequence[ChatRequest], sampling: Sampling) -> list[ChatReply]:
-            return super().answer(batch, sampling)[1:]
+        def answer(self, unit: Sequence[ChatRequest], sampling: Sampling) -> list[ChatReply]:
+            return super().answer(unit, sampling)[1:]
 
     with pytest.raises(ValueError, match="shorter"):
-        complete(Forgetful([[0, 1]]), REQUESTS[:2], SAMPLING, description="ask")
+        ask(Forgetful([[0, 1]]), REQUESTS[:2])
 
 
-def test_a_second_run_asks_nothing_and_says_the_same(tmp_path):
-    first, second = willing(), willing()
-    replies = ask(first, tmp_path / "journal.sqlite")
+def test_no_call_waits_for_the_slowest_of_those_beside_it():
+    """A barrier between batches would end the four slow ones one after another."""
+    others_ended = threading.Event()
+    ended: list[str] = []
 
-    assert ask(second, tmp_path / "journal.sqlite") == replies
-    assert replies == complete(willing(), REQUESTS, SAMPLING, description="ask")
-    assert len(first.asked) == len(REQUESTS)
-    assert second.asked == []
+    def script(request: ChatRequest) -> str:
+        if request.id == "r0":
+            assert others_ended.wait(10)
+        ended.append(request.id)
+        if len(ended) == len(REQUESTS) - 1:
+            others_ended.set()
+        return request.id
 
-
-@pytest.mark.parametrize("deaths", [0, 1, 4, 7, 8, 9])
-def test_killed_between_or_within_batches_no_whole_batch_is_asked_twice(tmp_path, deaths):
-    path = tmp_path / "journal.sqlite"
-    dying, after = dying_after(deaths), willing()
-    with pytest.raises(KilledError):
-        ask(dying, path)
-    replies = ask(after, path)
-
-    whole_batches = deaths // 4 * 4
-    assert [request.id for request in after.asked] == [request.id for request in REQUESTS[whole_batches:]]
-    assert replies == complete(willing(), REQUESTS, SAMPLING, description="ask")
+    assert ask(several(script)) == [request.id for request in REQUESTS]
+    assert ended[-1] == "r0"
 
 
-@pytest.mark.parametrize(
-    ("chat", "requests", "sampling"),
-    [
-        (willing("another"), REQUESTS, SAMPLING),
-        (willing(), REQUESTS, SAMPLING.model_copy(update={"seed": 1})),
-        (willing(), REQUESTS, SAMPLING.model_copy(update={"temperature": 0.5})),
-        (willing(), [request.model_copy(update={"prefix": "So"}) for request in REQUESTS], SAMPLING),
-        (willing(), [request.model_copy(update={"id": f"other {request.id}"}) for request in REQUESTS], SAMPLING),
-        (willing(), REQUESTS[::-1], SAMPLING),
-    ],
-    ids=["model", "seed", "temperature", "prefix", "ids", "order"],
-)
-def test_another_question_is_asked_anew(tmp_path, chat, requests, sampling):
-    ask(willing(), tmp_path / "journal.sqlite")
-    ask(chat, tmp_path / "journal.sqlite", requests, sampling)
+def test_a_model_in_this_process_is_asked_in_this_thread():
+    threads: set[int] = set()
+    ask(ScriptedChat(lambda request: str(threads.add(threading.get_ident()) or request.id)))
 
-    assert len(chat.asked) == len(REQUESTS)
+    assert threads == {threading.get_ident()}
 
 
-def test_only_the_batch_that_changed_is_asked_anew(tmp_path):
-    changed = [*REQUESTS[:9], REQUESTS[9].model_copy(update={"prefix": "So"})]
-    ask(willing(), tmp_path / "journal.sqlite")
-    again = willing()
-    ask(again, tmp_path / "journal.sqlite", changed)
+@pytest.mark.parametrize("most", [1, 4])
+def test_what_fails_passingly_is_asked_again_until_it_is_answered(most):
+    asked: Counter[str] = Counter()
 
-    assert [request.id for request in again.asked] == ["r8", "r9"]
+    def script(request: ChatRequest) -> str:
+        asked[request.id] += 1
+        if asked[request.id] <= int(request.id[1:]) % 3:
+            raise BUSY
+        return request.id
 
+    chat = ScriptedChat(script, batch_size=1, pace=Pace(most, retries=2, first_wait_seconds=0.001))
 
-def test_an_answer_that_was_tampered_with_is_refused(tmp_path):
-    path = tmp_path / "journal.sqlite"
-    ask(willing(), path)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE answers SET value = replace(value, 'to r4', 'to r5')")
-
-    with pytest.raises(RunFolderError, match="is damaged"):
-        ask(willing(), path)
+    assert ask(chat) == [request.id for request in REQUESTS]
+    assert asked == {request.id: 1 + int(request.id[1:]) % 3 for request in REQUESTS}
 
 
-def test_it_bears_the_models_name_and_fingerprint(tmp_path):
-    with Journal(tmp_path / "journal.sqlite") as journal:
-        journalled = Journalled(willing("me"), journal)
+def test_patience_ends_and_says_why():
+    asked: list[str] = []
 
-        assert (journalled.name, journalled.fingerprint) == ("me", "scripted:me")
+    def script(request: ChatRequest) -> str:
+        asked.append(request.id)
+        raise BUSY
+
+    with pytest.raises(EndpointError, match="busy"):
+        ask(several(script, retries=3), REQUESTS[:1])
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize("failure", [REFUSED, KeyboardInterrupt()], ids=["final", "interrupt"])
+def test_what_is_final_stops_new_calls_and_lets_those_in_hand_end(failure):
+    begun: list[str] = []
+    ended: list[str] = []
+    two_are_in = threading.Barrier(2)
+
+    def script(request: ChatRequest) -> str:
+        begun.append(request.id)
+        if request.id in ("r0", "r1"):
+            two_are_in.wait(10)
+        if request.id == "r0":
+            raise failure
+        time.sleep(0.05)
+        ended.append(request.id)
+        return request.id
+
+    many = [request.model_copy(update={"id": f"r{number}"}) for number, request in enumerate(REQUESTS * 20)]
+    with pytest.raises(type(failure)):
+        ask(several(script, retries=5), many)
+
+    assert len(begun) < 20
+    assert sorted(ended) == sorted(set(begun) - {"r0"})
+
+
+def test_an_error_that_is_no_failed_call_is_raised_as_it_is():
+    def script(request: ChatRequest) -> str:
+        raise ZeroDivisionError(request.id)
+
+    with pytest.raises(ZeroDivisionError, match="r0"):
+        ask(several(script, retries=5), REQUESTS[:1])

@@ -73,18 +73,17 @@ def test_the_models_own_generation_settings_decide_nothing(model) -> None:
     model.generation_config = kept
 
 
-def test_a_stream_is_decided_by_seed_and_name() -> None:
-    stream = uniform_stream(3, "request 7", 100)
-    assert torch.equal(stream, uniform_stream(3, "request 7", 100))
-    assert torch.equal(stream[:10], uniform_stream(3, "request 7", 10))
-    assert not torch.equal(stream, uniform_stream(4, "request 7", 100))
-    assert not torch.equal(stream, uniform_stream(3, "request 8", 100))
+def test_a_stream_is_decided_by_its_seed() -> None:
+    stream = uniform_stream(3, 100)
+    assert torch.equal(stream, uniform_stream(3, 100))
+    assert torch.equal(stream[:10], uniform_stream(3, 10))
+    assert not torch.equal(stream, uniform_stream(4, 100))
     assert all(0 <= quantile < 1 for quantile in stream.tolist())
 
 
 def test_draws_follow_the_probabilities() -> None:
     logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]]).expand(20_000, -1)
-    streams = uniform_stream(0, "many", 20_000)[:, None]
+    streams = uniform_stream(0, 20_000)[:, None]
     drawn = sampler(streams, temperature=0.7, top_p=1.0)(logits, list(range(20_000)), 0)
     shares = torch.bincount(drawn, minlength=4) / 20_000
     assert torch.allclose(shares, (logits[0] / 0.7).softmax(-1), atol=0.01)
@@ -92,7 +91,7 @@ def test_draws_follow_the_probabilities() -> None:
 
 def test_the_nucleus_is_the_smallest_set_that_holds_the_mass() -> None:
     logits = torch.tensor([0.5, 0.05, 0.3, 0.15]).log()[None].expand(2_000, -1)
-    streams = uniform_stream(0, "many", 2_000)[:, None]
+    streams = uniform_stream(0, 2_000)[:, None]
     for top_p, kept in ((0.45, {0}), (0.5, {0}), (0.51, {0, 2}), (0.94, {0, 2, 3}), (0.96, {0, 1, 2, 3})):
         drawn = sampler(streams, temperature=1.0, top_p=top_p)(logits, list(range(2_000)), 0)
         assert set(drawn.tolist()) == kept

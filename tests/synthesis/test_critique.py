@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError
 from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
@@ -157,6 +158,7 @@ def test_the_seed_moves_the_random_stream_and_nothing_else():
         name = fingerprint = "noting"
 
         def __init__(self) -> None:
+            self.pace = Pace()
             self.seen: list[Sampling] = []
 
         def plan(self, requests: Sequence[ChatRequest]) -> list[list[int]]:

@@ -23,6 +23,7 @@ def reply(text: str, finish_reason: str = "stop") -> ChatReply:
         (reply(" \n\t"), "original_empty"),
         (reply("Cut mid", "length"), "original_cut_by_length_limit"),
         (reply("", "length"), "original_empty"),
+        (reply("Withheld from", "content_filter"), "original_withheld_by_content_filter"),
     ],
 )
 def test_an_empty_or_cut_reply_is_unfit(answer, reason):

@@ -11,7 +11,8 @@ import torch
 import transformers
 from torch import Tensor
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest, Sampling, request_seed
+from cst.chat.pace import Pace
 from cst.errors import ModelError
 from cst.models.decoding import Answer, Choose, decode, greedy, sampler, uniform_stream
 from cst.models.loading import LoadedModel
@@ -26,6 +27,7 @@ class LocalChat:
         self._loaded = loaded
         self._name = name
         self._batch_size = batch_size
+        self.pace = Pace()
         self._fingerprint = self._make_fingerprint()
 
     @property
@@ -123,7 +125,7 @@ class LocalChat:
 def _chooser(batch: Sequence[ChatRequest], sampling: Sampling) -> Choose:
     if sampling.temperature == 0:
         return greedy
-    streams = [uniform_stream(sampling.seed, request.id, sampling.max_new_tokens) for request in batch]
+    streams = [uniform_stream(request_seed(request, sampling), sampling.max_new_tokens) for request in batch]
     return sampler(torch.stack(streams), temperature=sampling.temperature, top_p=sampling.top_p)
 
 

@@ -26,6 +26,8 @@ class SynthesisSummary(Record):
 
 def unfit(reply: ChatReply, what: str) -> str | None:
     """The reason why a reply can't be used at all, or None."""
+    if reply.finish_reason == "content_filter":
+        return f"{what}_withheld_by_content_filter"
     if not reply.text.strip():
         return f"{what}_empty"
     if reply.finish_reason == "length":

@@ -1,0 +1,113 @@
+"""Calls in flight rise by one a round and fall with the share of rate limits; waits grow, within bounds."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cst.chat.pace import LONGEST_RETRY_AFTER_SECONDS, Pace
+from cst.errors import EndpointError
+
+LIMITED = EndpointError("429", kind="rate_limited", status=429)
+BROKEN = EndpointError("500", kind="server_error", status=500)
+
+
+def call(pace: Pace, failure: EndpointError | None = None, times: int = 1) -> None:
+    for _ in range(times):
+        with pace.turn() as turn:
+            turn.failure = failure
+
+
+def test_a_round_of_nothing_but_rate_limits_halves_the_calls_in_flight():
+    pace = Pace(64)
+    seen = [pace.in_flight]
+    while pace.in_flight > 1:
+        call(pace, LIMITED, pace.in_flight)
+        seen.append(pace.in_flight)
+
+    assert seen == [64, 32, 16, 8, 4, 2, 1]
+
+
+def test_each_round_without_one_adds_a_call_up_to_the_most():
+    pace = Pace(8)
+    call(pace, LIMITED, 8)
+    seen = []
+    for _ in range(6):
+        call(pace, times=pace.in_flight)
+        seen.append(pace.in_flight)
+
+    assert seen == [5, 6, 7, 8, 8, 8]
+
+
+def test_other_failures_are_no_reason_to_slow_down():
+    pace = Pace(8)
+    call(pace, BROKEN, 100)
+
+    assert pace.in_flight == 8
+
+
+def test_a_rate_limit_among_many_answers_costs_next_to_nothing():
+    pace = Pace(64)
+    for number in range(6400):
+        call(pace, LIMITED if number % 64 == 0 else None)
+
+    assert pace.in_flight >= 62
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_the_calls_in_flight_stay_within_their_bounds(limits):
+    pace = Pace(5)
+    for limited in limits:
+        call(pace, LIMITED if limited else None)
+        assert 1 <= pace.in_flight <= 5
+
+
+def test_no_more_calls_than_allowed_are_in_flight():
+    pace = Pace(3)
+    now = most = 0
+    lock = threading.Lock()
+
+    def one() -> None:
+        nonlocal now, most
+        with pace.turn():
+            with lock:
+                now += 1
+                most = max(most, now)
+            threading.Event().wait(0.002)
+            with lock:
+                now -= 1
+
+    threads = [threading.Thread(target=one) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert most == 3
+
+
+@given(failures=st.integers(1, 2000))
+def test_a_wait_is_drawn_from_zero_to_a_bound_that_doubles_up_to_its_cap(failures):
+    pace = Pace(1, retries=2000, first_wait_seconds=0.5, longest_wait_seconds=60)
+    waits = [pace.wait_seconds(BROKEN, failures) for _ in range(20)]
+
+    assert all(wait is not None and 0 <= wait <= min(60, 0.5 * 2.0 ** min(failures - 1, 60)) for wait in waits)
+    assert len(set(waits)) == 20
+
+
+@pytest.mark.parametrize(("asked_for", "least"), [(0.0, 0.0), (7.5, 7.5), (1e9, LONGEST_RETRY_AFTER_SECONDS)])
+def test_what_the_server_asks_for_is_waited_up_to_a_cap(asked_for, least):
+    pace = Pace(1, retries=1, first_wait_seconds=0.001)
+    wait = pace.wait_seconds(EndpointError("", kind="rate_limited", retry_after_seconds=asked_for), 1)
+
+    assert wait is not None
+    assert least <= wait <= least + 0.001
+
+
+def test_patience_ends_with_the_retries_and_at_once_with_what_is_final():
+    pace = Pace(1, retries=2)
+
+    assert pace.wait_seconds(BROKEN, 2) is not None
+    assert pace.wait_seconds(BROKEN, 3) is None
+    assert pace.wait_seconds(EndpointError("", kind="key_refused", is_final=True), 1) is None
