@@ -86,6 +86,46 @@ def test_export_writes_the_published_columns(folder):
     assert json.loads((folder / "out.json").read_text()) == [ROW]
 
 
+def test_export_writes_the_format_that_is_named_and_tells_its_rows(folder):
+    done = cst("export", "rows.jsonl", "out.jsonl", "--format", "trl-conversational", "--plain", "--json", cwd=folder)
+    written = json.loads((folder / "out.jsonl").read_text())
+    assert json.loads(done.stdout) == {"rows": 1, "format": "trl-conversational", "file": "out.jsonl"}
+    assert [turn["role"] for turn in written["prompt"]] == ["system", "user"]
+    assert written.keys() == {"prompt", "chosen", "rejected"}
+    assert "There is no format 'trll' here; choose among cst, paper" in refused(
+        "export", "rows.jsonl", "x.jsonl", "--format", "trll", cwd=folder
+    )
+
+
+def test_export_sets_bad_rows_aside_and_goes_on_when_told_to(folder):
+    with (folder / "rows.jsonl").open("a") as file:
+        file.write("no row\n")
+    assert "rows.jsonl:2 is not JSON" in refused("export", "rows.jsonl", "out/rows.json", cwd=folder)
+    assert not (folder / "out/rows.json").exists()
+    done = cst("export", "rows.jsonl", "out/rows.json", "--skip-bad-rows", "--read-as", "paper", cwd=folder)
+    assert "1 of 2 rows of rows.jsonl can't be used; they are in out/rows.jsonl.quarantine.jsonl" in done.stderr
+    assert json.loads((folder / "out/rows.json").read_text()) == [ROW]
+    assert json.loads((folder / "out/rows.jsonl.quarantine.jsonl").read_text())["text"] == "no row"
+
+
+def test_export_writes_prompts_too(folder):
+    (folder / "prompts.csv").write_text("goal,target\nSing.,Sure\n")
+    done = cst("export", "prompts.csv", "out.jsonl", "--format", "messages", "--plain", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "1 rows in out.jsonl" in done.stderr
+    assert "the columns ['target'] are not read" in done.stderr
+    assert json.loads((folder / "out.jsonl").read_text()) == {"messages": [{"role": "user", "content": "Sing."}]}
+
+
+def test_a_card_is_printed(folder):
+    cst("condition", "try.yaml", cwd=folder)
+    done = cst("card", "runs/try", "--of", "dataset", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("---\n")
+    assert "# try: preference rows" in done.stdout
+    assert "choose among cst" in refused("card", "runs/try", "--of", "model", "--model", "x", cwd=folder)
+
+
 def test_a_misspelt_key_names_the_nearest_right_one(folder):
     (folder / "try.yaml").write_text(RECIPE.replace("max_steps", "max_step"))
     assert "try.yaml: unknown key 'training.max_step'. Did you mean 'max_steps'?" in refused(
@@ -106,8 +146,8 @@ def test_a_missing_recipe_and_missing_rows_are_named(folder):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"chosen": None}, "rows.jsonl:2: chosen is null"),
-        ({"prompt": ""}, "rows.jsonl:2: prompt is empty ('')"),
+        ({"chosen": None}, "rows.jsonl:2 has chosen=null, and text is needed."),
+        ({"prompt": ""}, "rows.jsonl:2 has an empty prompt ('')"),
         ({"rejected": "Hello."}, "rows.jsonl:2 is no Preference: chosen and rejected are the same text"),
     ],
 )
@@ -122,7 +162,9 @@ def test_a_bad_row_is_named_and_nothing_made_is_lost(folder, change, expected):
 
 def test_a_row_without_a_field_is_named(folder):
     (folder / "rows.jsonl").write_text(json.dumps({key: ROW[key] for key in ("prompt", "chosen")}))
-    assert "rows.jsonl:1 has no field 'rejected'" in refused("condition", "try.yaml", cwd=folder)
+    message = refused("condition", "try.yaml", cwd=folder)
+    assert "rows.jsonl:1 has the columns ['chosen', 'prompt'], which fit no format" in message
+    assert "The nearest is trl, which also needs ['rejected']." in message
 
 
 def test_a_row_longer_than_the_model_is_refused_before_training(folder):

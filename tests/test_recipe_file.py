@@ -208,3 +208,12 @@ def test_a_recipe_that_can_not_be_read_is_named(tmp_path):
     for name, says in refusals.items():
         with pytest.raises(RecipeError, match=says):
             load_recipe(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["hub:owner/name", "hub:owner/name:test", "hub:owner/name:main:test"])
+def test_a_data_set_of_the_hub_is_not_taken_for_a_path(name):
+    recipe = parse_recipe(f"name: x\nmodel: {{path: m}}\npreferences: {{path: '{name}'}}", where="r", folder=Path("/f"))
+
+    assert recipe.preferences is not None
+    assert str(recipe.preferences.path) == name
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe

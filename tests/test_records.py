@@ -47,6 +47,24 @@ EXAMPLES = [
 ]  # fmt: skip
 
 
+TURNS = (Message(role="user", content="First?"), Message(role="assistant", content="Yes."))
+
+
+def test_a_history_stands_before_the_prompt_and_is_written_only_where_there_is_one():
+    several = PROMPT.model_copy(update={"history": TURNS})
+
+    assert several.turns == (*TURNS, *PROMPT.turns)
+    assert PROMPT.turns == (Message(role="user", content=PROMPT.text),)
+    assert "history" not in PROMPT.model_dump_json()
+    assert Prompt.model_validate_json(several.model_dump_json()) == several
+
+
+@pytest.mark.parametrize("turns", [TURNS[:1], TURNS[1:], TURNS[::-1], (Message(role="system", content="s"), TURNS[1])])
+def test_a_history_that_is_no_conversation_is_refused(turns):
+    with pytest.raises(ValidationError, match="a history is user, assistant"):
+        Prompt(id="p", text="x", task="t", history=turns)
+
+
 def test_every_kind_of_record_has_an_example():
     kinds = {kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, Record)}
 

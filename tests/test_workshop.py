@@ -78,3 +78,22 @@ def test_the_gate_judge_says_what_the_judge_says(tmp_path):
         "revised",
         "original",
     ]
+
+
+def test_a_bad_row_is_written_to_the_run_folder_and_skipped_when_the_recipe_says_so(tmp_path):
+    (tmp_path / "p.csv").write_text("goal,target\nSing.,Sure\nDance.\n")
+    text = f"prompts: {{training: [{{kind: file, path: {tmp_path / 'p.csv'}, skip_bad_rows: SKIP}}]}}"
+    with pytest.raises(DataError, match=r"p\.csv:3 has 1 cells, .* they are in .*/quarantine/p\.csv\.quar"):
+        workshop(tmp_path / "run", text.replace("SKIP", "false")).prompts()
+    training, _ = workshop(tmp_path / "run", text.replace("SKIP", "true")).prompts()
+
+    assert [prompt.text for prompt in training] == ["Sing."]
+    assert "Dance." in (tmp_path / "run/quarantine/p.csv.quarantine.jsonl").read_text()
+
+
+def test_a_recipe_maps_columns_and_names_formats(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"q": "p", "chosen": "y", "rejected": "n"}\n')
+    more = "columns: {prompt: q}, format: trl"
+    shop = workshop(tmp_path, f"preferences: {{path: {tmp_path / 'rows.jsonl'}, {more}}}")
+
+    assert [row.prompt for row in shop.preferences(shop.recipe.preferences)] == ["p"]

@@ -7,7 +7,7 @@ exit code 2; what a machine reads goes to standard output with `--json`.
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -116,16 +116,37 @@ def merge(
 
 @app.command()
 def export(
-    rows: Annotated[Path, typer.Argument(help="Preferences of a run, such as runs/NAME/preferences/cst.jsonl.")],
-    out: Annotated[Path, typer.Argument(help="A JSON file with the columns system, prompt, chosen, rejected, task.")],
+    rows: Annotated[str, typer.Argument(help="Preferences or prompts: a run's, or any file that cst reads.")],
+    out: Annotated[Path, typer.Argument(help="The file to write: .jsonl, .json, .parquet, .csv or .tsv.")],
+    format: Annotated[str, typer.Option(help="A format of docs/data.md.")] = "paper",
+    plain: Annotated[bool, typer.Option("--plain", help="Leave out id, task, topic and configuration.")] = False,
+    read_as: Annotated[str | None, typer.Option(help="The format of ROWS; told by its columns if not named.")] = None,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Go on without bad rows (counted).")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write preferences in the columns that the paper's data set was published in."""
-    from cst.preferences.exports import write_published
-    from cst.preferences.sources import read_preferences
+    """Write preferences or prompts in the columns of another tool; `paper` is how the paper's data was published.
 
-    preferences = read_preferences(rows)
-    write_published(out, preferences)
-    typer.echo(f"{len(preferences)} rows in {out}", err=True)
+    Bad rows are written to a file beside OUT.
+    """
+    from cst import console
+    from cst.preferences.quarantine import quarantine_file
+    from cst.preferences.sources import Reading
+
+    aside = quarantine_file(out.parent, rows)
+    reading = Reading(format=read_as, quarantine=aside, skip_bad_rows=skip_bad_rows)
+    console.export(rows, out, format, reading, plain=plain, as_json=as_json)
+
+
+@app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")],
+    of: Annotated[Literal["dataset", "model"], typer.Option(help="Of the preference rows, or of the trained model.")],
+    model: Annotated[str, typer.Option(help="The model of the run, or that its rows were made for.")] = "cst",
+) -> None:
+    """Print a README.md for the Hub, with its YAML header, from the facts of a run folder."""
+    from cst import cards
+
+    print((cards.dataset_card if of == "dataset" else cards.model_card)(folder, model), end="")
 
 
 @miniature_app.command("pretrain")

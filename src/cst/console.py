@@ -19,6 +19,7 @@ from cst.workshop import Workshop, model_folder
 
 if TYPE_CHECKING:
     from cst.evaluation.tables import Table
+    from cst.preferences.sources import Reading
 
 TELLING = {
     "synthesize": ("synthesis.json",),
@@ -167,3 +168,19 @@ def merge(model: str, adapter: Path, out: Path, *, as_json: bool) -> None:
         f"{report.folder}: merged in float32, stored as {report.dtype}; greedy answers equal on "
         f"{report.same_answers} of {report.prompts} probes, log-probs within {report.largest_difference:.2g} nats"
     )
+
+
+def export(rows: str, out: Path, format: str, reading: "Reading", *, plain: bool, as_json: bool) -> None:
+    """Write a source's rows in another format, and say how many they are."""
+    from cst.preferences.exports import export_preferences, export_prompts
+    from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
+    from cst.preferences.sources import stream_preferences, stream_prompts
+
+    if format in {known.name for known in PROMPT_FORMATS}:
+        written = export_prompts(out, stream_prompts(rows, reading=reading), format=format, plain=plain)
+    else:
+        written = export_preferences(out, stream_preferences(rows, reading=reading), format=format, plain=plain)
+    if as_json:
+        print(json.dumps({"rows": written, "format": format, "file": str(out)}, indent=2))
+    else:
+        tell(f"{written} rows in {out}")

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from cst.errors import RunFolderError
 from cst.preferences.conditioning import condition
-from cst.preferences.sources import read_preferences
-from cst.recipe import Recipe
+from cst.recipe import PreferenceFile, Recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration, Verdict
 from cst.run_folder import Outcome, RunFolder, Stage
 from cst.store import fingerprint_of_file, read_json, read_records, write_json, write_records
@@ -159,21 +158,20 @@ def _condition(workshop: Workshop, model: str) -> Stage:
 
     def read() -> None:
         assert source is not None
-        write_records(output, read_preferences(source.path))
+        write_records(output, workshop.preferences(source))
 
     def order() -> None:
         pairs = read_records(workshop.folder / "pairs.jsonl", ResponsePair)
         write_records(output, condition(pairs, configurations, seed=workshop.recipe.seed))
 
     if source is not None:
-        file = source.path
-        return Stage(f"condition-{model}", lambda: _file(file), [], [_preferences_of(model)], read)
+        return Stage(f"condition-{model}", lambda: _file(source), [], [_preferences_of(model)], read)
     depends = [*configurations, workshop.recipe.seed]
     return Stage(f"condition-{model}", lambda: depends, ["pairs.jsonl"], [_preferences_of(model)], order)
 
 
-def _file(path: Path) -> list[object]:
-    return [str(path), fingerprint_of_file(path) if path.is_file() else None]
+def _file(source: PreferenceFile) -> list[object]:
+    return [source, fingerprint_of_file(source.path) if source.path.is_file() else None]
 
 
 def train_stage(workshop: Workshop, model: str) -> Stage:

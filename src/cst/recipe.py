@@ -105,11 +105,25 @@ class MiniaturePrompts(Record):
     seed: int = Field(default=0, description="Which prompts.")
 
 
-class PromptFile(Record):
+class DataFile(Record):
+    """A user's own rows; bad ones are named, and written to the run folder's `quarantine/`."""
+
+    path: Path = Field(
+        description="JSONL, JSON, CSV, TSV, text or parquet, as `.gz` too; or `hub:OWNER/NAME[:CONFIG][:SPLIT]`."
+    )
+    format: Text | None = Field(
+        default=None, description="Name of the rows' format (docs/data.md); told by their columns if not named."
+    )
+    columns: dict[Text, Text] = Field(
+        default={}, description="The format's column names, each with the file's own: `prompt: my_question`."
+    )
+    skip_bad_rows: bool = Field(default=False, description="Go on without bad rows (counted) instead of refusing them.")
+
+
+class PromptFile(DataFile):
     """Prompts in a user's own file."""
 
     kind: Literal["file"] = Field(description="Prompts of a file.")
-    path: Path = Field(description="JSONL or JSON of records, or text with one prompt a line.")
     task: Text = Field(default="harmless", description="The task of rows that don't name one.")
     n: int | None = Field(default=None, ge=1, description="Take the first n rows; all by default.")
 
@@ -177,10 +191,8 @@ class SynthesisSettings(Record):
     batch_size: int = Field(default=32, ge=1, le=4096, description="Conversations answered at once.")
 
 
-class PreferenceFile(Record):
+class PreferenceFile(DataFile):
     """Preference rows made elsewhere, instead of prompts, pairs and conditioning."""
-
-    path: Path = Field(description="`system, prompt, chosen, rejected, task` rows (JSON list or JSONL), or cst's own.")
 
 
 class TrainingSettings(Record):
@@ -292,6 +304,10 @@ class Recipe(Record):
 
     name: FileName = Field(description="Name of the run; its folder is runs/NAME unless told otherwise.")
     note: str = Field(default="", description="A sentence that is printed under the report's title.")
+    license: Text | None = Field(
+        default=None,
+        description="Licence of what the run makes, as the Hub calls it (`cc-by-4.0`), for its cards.",
+    )
     seed: int = Field(default=0, ge=0, description="Added to every other seed: one number repeats or varies a run.")
     model: ModelSettings = Field(description="The start model.")
     chat_models: dict[FileName, ChatModelSettings] = Field(

@@ -158,7 +158,7 @@ def _from_folder(recipe: Recipe, folder: Path) -> Recipe:
 
     def moved(value: object) -> object:
         if isinstance(value, Path):
-            return value if value.is_absolute() else folder / value
+            return value if value.is_absolute() or str(value).startswith("hub:") else folder / value
         if isinstance(value, Mapping):
             return {key: moved(inner) for key, inner in cast(Mapping[str, object], value).items()}
         if isinstance(value, tuple | list):

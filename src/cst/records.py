@@ -8,7 +8,7 @@ what a tensor is.
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Text = Annotated[str, Field(min_length=1)]
 """Text that says something: the empty string is refused."""
@@ -32,6 +32,17 @@ class Message(Record):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+def _check_history(turns: tuple[Message, ...]) -> tuple[Message, ...]:
+    roles = [turn.role for turn in turns]
+    if len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
+        raise ValueError(f"a history is user, assistant, ..., and ends with an assistant's turn, not {roles}")
+    return turns
+
+
+History = Annotated[tuple[Message, ...], AfterValidator(_check_history), Field(exclude_if=lambda turns: not turns)]
+"""The turns before a prompt: user, assistant, ..., assistant. Where there are none, the field isn't written."""
 
 
 class Sampling(Record):
@@ -58,6 +69,7 @@ class Side(StrEnum):
 class Prompt(Record):
     """x: what a user asks, with the system prompt that the data itself brings, if any.
 
+    `history` holds the turns before `text`, where the data is a conversation of several turns.
     `groups` names what prompts have in common (`{"frame": "3", "item": "fireball"}`): prompts that share a group are
     not independent, and intervals are bootstrapped over groups.
     """
@@ -68,6 +80,12 @@ class Prompt(Record):
     topic: Text | None = None
     system_prompt: Text | None = None
     groups: dict[str, str] = {}
+    history: History = ()
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """The conversation to be answered, without a system prompt; the last turn is `text`."""
+        return (*self.history, Message(role="user", content=self.text))
 
 
 class SidePerTopic(Record):
@@ -136,7 +154,10 @@ class Drop(Record):
 
 
 class Preference(Record):
-    """One row to train on: under this system prompt, `chosen` is preferred to `rejected`."""
+    """One row to train on: under this system prompt, `chosen` is preferred to `rejected`.
+
+    `history` holds the turns before `prompt`, where the data is a conversation of several turns.
+    """
 
     id: Text
     task: Text
@@ -146,6 +167,12 @@ class Preference(Record):
     prompt: Text
     chosen: Text
     rejected: Text
+    history: History = ()
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """The conversation to be answered, without the system prompt; the last turn is `prompt`."""
+        return (*self.history, Message(role="user", content=self.prompt))
 
     @model_validator(mode="after")
     def _differ(self) -> Self:

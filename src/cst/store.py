@@ -72,14 +72,29 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         DataError: The system doesn't let it be written; a file that was there is as it was.
     """
+    write_pieces(path, [text])
+
+
+def write_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """Write a text file piece by piece, and rename it into place when all of it is on disk. Raises as `write_text`."""
+    with replaced(path) as neighbour, neighbour.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replaced(path: Path) -> Generator[Path]:
+    """A neighbour to write to, which is renamed into place at the end; nothing is left of it after an error.
+
+    Raises:
+        DataError: The system doesn't let it be written.
+    """
     neighbour = path.with_name(f".{path.name}.partial")  # one name: what a killed writer left is written over
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with neighbour.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            yield neighbour
             neighbour.replace(path)
         finally:
             neighbour.unlink(missing_ok=True)
@@ -104,7 +119,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write one record a line."""
-    write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
+    write_pieces(path, (record.model_dump_json() + "\n" for record in records))
 
 
 def append_record(path: Path, record: Record) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, final
 
 from cst.errors import RecipeError
 from cst.journal import Journal
-from cst.preferences.sources import read_prompts, refuse_overlap, refuse_repeats
-from cst.recipe import PromptFile, PromptSource, Recipe
-from cst.records import MultipleChoiceItem, Prompt, SafetyConfiguration, Sampling, Side
+from cst.preferences.quarantine import quarantine_file
+from cst.preferences.sources import Reading, read_preferences, read_prompts, refuse_overlap, refuse_repeats
+from cst.recipe import DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
+from cst.records import MultipleChoiceItem, Preference, Prompt, SafetyConfiguration, Sampling, Side
 from cst.store import fingerprint_of_file, read_records
 
 if TYPE_CHECKING:
@@ -84,11 +85,23 @@ class Workshop:
 
     def _read(self, source: PromptSource, *, held_out: bool) -> list[Prompt]:
         if isinstance(source, PromptFile):
-            return read_prompts(source.path, task=source.task, n=source.n)
+            return read_prompts(source.path, task=source.task, n=source.n, reading=self._reading(source))
         from cst.miniature.prompts import evaluation_prompts, training_prompts
 
         draw = evaluation_prompts if held_out else training_prompts
         return draw(source.n, task=source.task, seed=source.seed + self.recipe.seed)
+
+    def preferences(self, source: PreferenceFile) -> list[Preference]:
+        """The rows of a preference file."""
+        return read_preferences(source.path, reading=self._reading(source))
+
+    def _reading(self, source: DataFile) -> Reading:
+        return Reading(
+            format=source.format,
+            columns=source.columns,
+            quarantine=quarantine_file(self.folder / "quarantine", source.path),
+            skip_bad_rows=source.skip_bad_rows,
+        )
 
     def prompt_file_fingerprints(self) -> dict[str, str]:
         """SHA-256 of each prompt file that the recipe names."""

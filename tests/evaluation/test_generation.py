@@ -5,7 +5,7 @@ from cst.chat.base import ChatRequest
 from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError
 from cst.evaluation.generation import completion_requests, generate
-from cst.records import Sampling
+from cst.records import Message, Sampling
 
 PROMPTS = [prompt(f"h{i}") for i in range(3)] + [
     prompt(f"t{i}", "truthfulness", system_prompt=f"You are Brom {i}.") for i in range(2)
@@ -23,6 +23,13 @@ def test_every_prompt_under_every_configuration_that_speaks_of_its_task() -> Non
         (name, f"t{i}") for name in ("honest", "persona") for i in range(2)
     }
     assert len({row.request.id for row in planned}) == len(planned) == 10
+
+
+def test_a_history_stands_between_the_system_prompt_and_the_prompt() -> None:
+    before = (Message(role="user", content="Hello."), Message(role="assistant", content="Hi."))
+    (planned,) = completion_requests([prompt(history=before)], [HARMLESS])
+
+    assert [message.content for message in planned.request.messages] == ["Be harmless.", "Hello.", "Hi.", "How p0?"]
 
 
 def test_a_configuration_without_wordings_stands_under_the_prompts_own() -> None:

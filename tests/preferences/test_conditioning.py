@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cst.errors import DataError
 from cst.preferences.conditioning import are_mirrored, condition, wording_for
-from cst.records import Preference, Prompt, ResponsePair, SafetyConfiguration, Side, SidePerTopic
+from cst.records import Message, Preference, Prompt, ResponsePair, SafetyConfiguration, Side, SidePerTopic
 
 BETA = 0.1
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -68,6 +68,16 @@ def test_opposite_configurations_give_exact_mirrors(pairs):
     rows = condition(pairs, [S1, S0])
 
     assert all(are_mirrored(first, second) for first, second in zip(rows[::2], rows[1::2], strict=True))
+
+
+def test_a_history_goes_with_its_prompt_and_rows_of_other_histories_are_no_mirrors():
+    turns = (Message(role="user", content="u"), Message(role="assistant", content="a"))
+    several = PAIR.model_copy(update={"prompt": ONE.model_copy(update={"history": turns})})
+    first, second = condition([several], [S1, S0])
+
+    assert first.history == second.history == turns
+    assert are_mirrored(first, second)
+    assert not are_mirrored(first, condition([PAIR], [S0])[0])
 
 
 def test_rows_of_one_side_are_no_mirrors():

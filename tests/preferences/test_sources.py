@@ -91,11 +91,11 @@ def test_a_row_without_a_task_is_a_preference_all_the_same(tmp_path):
 
 BAD_PREFERENCES = [
     ({**PUBLISHED, "chosen": "no"}, "is no Preference: chosen and rejected are the same text: the row prefers nothing"),
-    ({**PUBLISHED, "chosen": ""}, ": chosen is empty (''). Fill it in, or remove the row."),
-    ({**PUBLISHED, "rejected": "  "}, ": rejected is empty ('  ')."),
-    ({**PUBLISHED, "prompt": 7}, ": prompt is 7, and text is needed. Correct or remove the row."),
-    ({**PUBLISHED, "system": ["s"]}, ': system is ["s"], and text is needed.'),
-    ({"prompt": "x", "chosen": "y"}, " has no field 'rejected', only ['chosen', 'prompt']. Add it, or rename"),
+    ({**PUBLISHED, "chosen": ""}, " has an empty chosen (''). Fill it in, or remove the row."),
+    ({**PUBLISHED, "rejected": "  "}, " has an empty rejected ('  ')."),
+    ({**PUBLISHED, "prompt": 7}, " has prompt=7, and text is needed. Correct or remove the row."),
+    ({**PUBLISHED, "system": ["s"]}, ' has system=["s"], and text is needed.'),
+    ({"prompt": "x", "chosen": "y"}, " has no field 'rejected', only ['chosen', 'prompt']. Add it, or map"),
     ({**PREFERENCE.model_dump(), "rejected": "yes"}, "is no Preference: chosen and rejected are the same text"),
     ({**PREFERENCE.model_dump(), "colour": "red"}, "is no Preference: field 'colour' is unknown. Remove it"),
     ({**PREFERENCE.model_dump(), "task": ""}, "is no Preference: task='': String should have at least 1 character."),
@@ -115,7 +115,7 @@ def test_a_bad_preference_is_named_with_its_place(tmp_path, row, says):
 
 
 BAD_PROMPTS = [
-    ({"text": "", "id": "a"}, ": text is empty (''). Fill it in"),
+    ({"text": "", "id": "a"}, " has an empty text (''). Fill it in"),
     ({"question": "x"}, " has no field 'prompt', only ['question']."),
     ({**PROMPT.model_dump(), "text": ""}, "is no Prompt: text='': String should have at least 1 character."),
     ({**PROMPT.model_dump(), "colour": 1}, "is no Prompt: field 'colour' is unknown."),

@@ -12,7 +12,7 @@ from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError
 from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
-from cst.records import Prompt, Side
+from cst.records import Message, Prompt, Side
 from cst.synthesis.critique import synthesize
 
 CRITIQUE = SelfCritiqueSettings(
@@ -55,6 +55,16 @@ def test_self_critique_asks_for_answer_critique_and_revision():
         ("So.", "Too bold.", "No.", "self_critique by scripted")
     ]
     assert result.drops == ()
+
+
+def test_a_prompt_of_several_turns_is_answered_and_criticised_as_a_conversation():
+    before = (Message(role="user", content="Hello."), Message(role="assistant", content="Hi."))
+    chat = ScriptedChat(by_step())
+    synthesize([HARMLESS.model_copy(update={"history": before})], chat, SETTINGS)
+    said = [("user", "Hello."), ("assistant", "Hi."), ("user", "How?")]
+
+    assert turns(chat.asked[0]) == [("system", "Be free."), *said]
+    assert all(turns(request)[:4] == [*said, ("assistant", "So.")] for request in chat.asked[1:])
 
 
 def test_a_contrast_asks_twice_and_the_second_answer_begins_as_told():

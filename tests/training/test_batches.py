@@ -5,6 +5,7 @@ from tiny import mirrored_preferences, tiny_tokenizer
 
 from cst.errors import TrainingError
 from cst.models.rendering import Renderer, TokenSequence
+from cst.records import Message
 from cst.training.batches import (
     IGNORED,
     TokenizedPreference,
@@ -31,6 +32,21 @@ def test_a_row_is_one_prompt_and_two_responses():
         assert renderer.parse(tokens.chosen.tokens[start:]) == preference.chosen
         assert renderer.parse(tokens.rejected.tokens[start:]) == preference.rejected
         assert tokens.chosen.tokens[-1] in renderer.end_token_ids
+
+
+def test_a_history_is_rendered_before_the_prompt_and_only_the_last_answer_is_trained_on():
+    renderer = Renderer.for_tokenizer(tiny_tokenizer())
+    turns = (Message(role="user", content="Hello?"), Message(role="assistant", content="Yes."))
+    (single,) = mirrored_preferences(1)[:1]
+    several = single.model_copy(update={"history": turns})
+    (tokens,) = tokenize([several], renderer)
+    system = Message(role="system", content=single.system_prompt or "")
+
+    assert tokens.chosen == renderer.example(
+        [system, *turns, Message(role="user", content=single.prompt)], single.chosen
+    )
+    assert renderer.parse(tokens.chosen.tokens[tokens.chosen.response_start :]) == single.chosen
+    assert len(tokens.chosen.tokens) > len(tokenize([single], renderer)[0].chosen.tokens)
 
 
 def test_mirrored_rows_differ_in_the_system_prompt_alone():

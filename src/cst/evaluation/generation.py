@@ -104,9 +104,7 @@ def _own(prompt: Prompt, configuration: SafetyConfiguration) -> str:
 def _planned(prompt: Prompt, configuration: str, kind: WordingKind, system_prompt: str | None) -> PlannedCompletion:
     system = () if system_prompt is None else (Message(role="system", content=system_prompt),)
     return PlannedCompletion(
-        request=ChatRequest(
-            id=f"{prompt.id}/{configuration}/{kind}", messages=(*system, Message(role="user", content=prompt.text))
-        ),
+        request=ChatRequest(id=f"{prompt.id}/{configuration}/{kind}", messages=(*system, *prompt.turns)),
         prompt=prompt,
         configuration=configuration,
         system_prompt=system_prompt,

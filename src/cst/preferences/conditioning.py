@@ -42,6 +42,7 @@ def _order(pair: ResponsePair, configuration: SafetyConfiguration, seed: int) ->
         configuration=configuration.name,
         system_prompt=wording_for(configuration, pair.prompt, seed=seed),
         prompt=pair.prompt.text,
+        history=pair.prompt.history,
         chosen=pair.response(preferred),
         rejected=pair.response(preferred.other),
     )
@@ -67,4 +68,4 @@ def wording_for(configuration: SafetyConfiguration, prompt: Prompt, *, seed: int
 
 def are_mirrored(first: Preference, second: Preference) -> bool:
     """Whether two rows hold one pair in both orders: unless system prompts are read, their mean loss is >= ln 2."""
-    return (first.prompt, first.chosen, first.rejected) == (second.prompt, second.rejected, second.chosen)
+    return (first.turns, first.chosen, first.rejected) == (second.turns, second.rejected, second.chosen)

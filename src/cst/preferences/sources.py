@@ -1,87 +1,225 @@
-"""Prompts and preferences from a user's own files, recognised by their fields.
+"""Prompts and preferences from a user's own files, in any format of `formats`; a bad row is named and none is dropped.
 
-Prompts: cst's records, rows with a `prompt` (or `text`), or plain text with one prompt a line. Preferences: cst's
-records, or the published columns `system, prompt, chosen, rejected, task`. A bad row is named and nothing is dropped.
+`prompts_in` and `preferences_in` give what was found row by row, good and bad; `stream_prompts` and
+`stream_preferences` the good ones, the bad set aside; `read_prompts` and `read_preferences` lists in which no id stands
+twice. Only the lists hold more than a row.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
 from cst.errors import DataError
-from cst.preferences.rows import Row, optional_text_of, read_rows, text_of
+from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
+from cst.preferences.formats.prompt_formats import PROMPT_FORMATS, one_column
+from cst.preferences.formats.recognition import IDENTITY, Format, named, nearest_to, recognised
+from cst.preferences.quarantine import good_rows
+from cst.preferences.rows import BadRow, Row, RowFault, optional_text_of, read_rows
 from cst.records import Preference, Prompt
-from cst.store import first_complaint, read_text
+from cst.store import first_complaint
 
 R = TypeVar("R", Prompt, Preference)
 
+Source: TypeAlias = Path | str
+"""A file, or the name of a data set of the hub, `hub:OWNER/NAME[:CONFIG][:SPLIT]`."""
 
-def read_prompts(path: Path | str, *, task: str = "harmless", n: int | None = None) -> list[Prompt]:
-    """The prompts of a file, or its first `n`; `task` is for rows that don't name one.
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read.
+
+    `format` is told by the columns where it isn't named; `columns` maps a format's names to the file's; `quarantine` is
+    where bad rows are written; with `skip_bad_rows` they are a warning instead of an error.
+    """
+
+    format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    quarantine: Path | None = None
+    skip_bad_rows: bool = False
+
+
+AS_IT_IS = Reading()
+
+
+@dataclass(frozen=True)
+class Found(Generic[R]):
+    """A record, where it stood, in which format, and the columns beside it that were not read."""
+
+    place: str
+    record: R
+    format: str
+    unread: frozenset[str]
+
+
+def read_prompts(
+    source: Source, *, task: str = "harmless", n: int | None = None, reading: Reading = AS_IT_IS
+) -> list[Prompt]:
+    """The prompts of a source, or its first `n`; `task` is for rows that don't name one.
 
     Raises:
-        DataError: The file is missing or empty, or a row can't be used; the message names the row.
+        DataError: The source is missing or empty, a row can't be used (the message names it), or an id stands twice.
     """
-    file = Path(path)
-    rows = read_rows(file) if file.suffix in (".json", ".jsonl") else _plain(file)
-    prompts = [_prompt(row, where, f"{file.stem}-{number:06d}", task) for number, (where, row) in enumerate(rows, 1)]
-    refuse_repeats((prompt.id for prompt in prompts), file)
+    prompts = list(stream_prompts(source, task=task, reading=reading))
+    refuse_repeats((prompt.id for prompt in prompts), source)
     return prompts[:n]
 
 
-def _plain(path: Path) -> list[tuple[str, Row]]:
-    lines = enumerate(read_text(path).split("\n"), start=1)
-    return [(f"{path}:{number}", {"prompt": line.strip()}) for number, line in lines if line.strip()]
-
-
-def _prompt(row: Row, where: str, identity: str, task: str) -> Prompt:
-    if {"id", "text", "task"} <= row.keys():
-        return _valid(Prompt, row, where)
-    return Prompt(
-        id=optional_text_of(row, "id", where) or identity,
-        text=text_of(row, "text" if "text" in row else "prompt", where),
-        task=optional_text_of(row, "task", where) or task,
-        topic=optional_text_of(row, "topic", where),
-        system_prompt=optional_text_of(row, "system", where),
-    )
-
-
-def read_preferences(path: Path | str) -> list[Preference]:
-    """The preference rows of a file.
+def read_preferences(source: Source, *, reading: Reading = AS_IT_IS) -> list[Preference]:
+    """The preference rows of a source.
 
     Published rows name no configuration: theirs is the task, so that metrics are kept apart by task.
 
     Raises:
-        DataError: The file is missing or empty, or a row can't be used; the message names the row.
+        DataError: The source is missing or empty, a row can't be used (the message names it), or an id stands twice.
     """
-    file = Path(path)
-    rows = read_rows(file)
-    preferences = [_preference(row, where, f"{file.stem}-{number:06d}") for number, (where, row) in enumerate(rows, 1)]
-    refuse_repeats((preference.id for preference in preferences), file)
+    preferences = list(stream_preferences(source, reading=reading))
+    refuse_repeats((preference.id for preference in preferences), source)
     return preferences
 
 
-def _preference(row: Row, where: str, identity: str) -> Preference:
-    if {"id", "configuration"} <= row.keys():
-        return _valid(Preference, row, where)
-    task = optional_text_of(row, "task", where) or "preference"
+def stream_prompts(source: Source, *, task: str = "harmless", reading: Reading = AS_IT_IS) -> Iterator[Prompt]:
+    """The prompts of a source, one after the other.
+
+    Raises:
+        DataError: The source is missing or empty; or, when all good rows were given, there were bad ones.
+    """
+    return _good(prompts_in(source, task=task, reading=reading), source, reading)
+
+
+def stream_preferences(source: Source, *, reading: Reading = AS_IT_IS) -> Iterator[Preference]:
+    """The preference rows of a source, one after the other.
+
+    Raises:
+        DataError: As for `stream_prompts`.
+    """
+    return _good(preferences_in(source, reading=reading), source, reading)
+
+
+def prompts_in(
+    source: Source, *, task: str = "harmless", reading: Reading = AS_IT_IS
+) -> Iterator[Found[Prompt] | BadRow]:
+    """Every row of a source as a prompt, or with the reason why it is none.
+
+    Raises:
+        DataError: The source is missing or empty, or there is no format of that name.
+    """
+
+    def make(row: Row, format: Format[Prompt], identity: str) -> Prompt:
+        return prompt_of(row, format, identity=identity, task=task)
+
+    return _found(source, PROMPT_FORMATS, reading, make, one_column)
+
+
+def preferences_in(source: Source, *, reading: Reading = AS_IT_IS) -> Iterator[Found[Preference] | BadRow]:
+    """Every row of a source as a preference, or with the reason why it is none; see `prompts_in`."""
+    return _found(source, PREFERENCE_FORMATS, reading, preference_of, lambda _: None)
+
+
+def _found(
+    source: Source,
+    formats: Sequence[Format[R]],
+    reading: Reading,
+    make: Callable[[Row, Format[R], str], R],
+    guess: Callable[[Row], Format[R] | None],
+) -> Iterator[Found[R] | BadRow]:
+    before = named(reading.format, formats) if reading.format is not None else None
+    for number, found in enumerate(read_rows(source), start=1):
+        if isinstance(found, BadRow):
+            yield found
+            continue
+        try:
+            row = _renamed(found.row, reading.columns)
+            format = _format_of(row, formats, reading, before or guess(row))
+            before = before or format
+            record = make(row, format, f"{_stem(source)}-{number:06d}")
+            yield Found(found.place, record, format.name, frozenset(row.keys() - {*format.columns, *IDENTITY}))
+        except RowFault as fault:
+            yield BadRow(found.place, str(fault), json.dumps(found.row, default=repr))
+
+
+def _good(found: Iterable[Found[R] | BadRow], source: Source, reading: Reading) -> Iterator[R]:
+    unread: set[str] = set()
+    kept = good_rows(found, source, quarantine=reading.quarantine, skip_bad_rows=reading.skip_bad_rows)
+    for each in kept:
+        unread |= each.unread
+        yield each.record
+    if unread:
+        logger.warning("%s: the columns %s are not read.", source, sorted(unread))
+
+
+def _format_of(row: Row, formats: Sequence[Format[R]], reading: Reading, before: Format[R] | None) -> Format[R]:
+    """The format that was named, or that the row is in, or else that of the rows before it."""
+    known = before if reading.format is not None else recognised(row, formats) or before
+    if known is None:
+        nearest, needed = nearest_to(row, formats)
+        raise RowFault(
+            f"has the columns {sorted(row)}, which fit no format that cst reads. The nearest is {nearest.name}, which "
+            f"also needs {needed}. Name the format, or map your columns to its own."
+        )
+    known.refuse_misfit(row)
+    return known
+
+
+def prompt_of(row: Row, format: Format[Prompt], *, identity: str, task: str) -> Prompt:
+    """The prompt of a row; `identity` and `task` are for rows that name none.
+
+    Raises:
+        RowFault: The row is none.
+    """
+    number = row.get("id")
     values = {
-        "id": identity,
-        "task": task,
-        "configuration": task,
-        "system_prompt": optional_text_of(row, "system", where),
-        **{field: text_of(row, field, where) for field in ("prompt", "chosen", "rejected")},
+        "id": str(number) if isinstance(number, int) else optional_text_of(row, "id") or identity,
+        "task": optional_text_of(row, "task") or task,
+        "topic": optional_text_of(row, "topic"),
     }
-    return _valid(Preference, values, where)
+    return _valid(Prompt, {**values, **format.read(row)})
 
 
-def _valid(kind: type[R], row: Row, where: str) -> R:
+def preference_of(row: Row, format: Format[Preference], identity: str) -> Preference:
+    """The preference of a row; its id is taken only where a configuration stands beside it: others are seldom unique.
+
+    Raises:
+        RowFault: The row is none.
+    """
+    task = optional_text_of(row, "task") or "preference"
+    configuration = optional_text_of(row, "configuration")
+    values = {
+        "id": (configuration and optional_text_of(row, "id")) or identity,
+        "task": task,
+        "topic": optional_text_of(row, "topic"),
+        "configuration": configuration or task,
+    }
+    return _valid(Preference, {**values, **format.read(row)})
+
+
+def _valid(kind: type[R], values: Row) -> R:
     try:
-        return kind.model_validate(row)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise DataError(f"{where} is no {kind.__name__}: {first_complaint(error)}") from error
+        raise RowFault(f"is no {kind.__name__}: {first_complaint(error)}") from error
+
+
+def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
+    """The row with columns called as its format calls them."""
+    for own in columns.values():
+        if own not in row:
+            raise RowFault(f"has no field {own!r}, only {sorted(row)}. Correct `columns`, which speaks of it.")
+    theirs = {own: name for name, own in columns.items()}
+    renamed = {theirs.get(name, name): value for name, value in row.items()}
+    if len(renamed) < len(row):
+        raise RowFault(f"has the fields {sorted(row)}, and `columns` maps one onto another. Map that one away too.")
+    return renamed
+
+
+def _stem(source: Source) -> str:
+    return Path(str(source).rpartition(":")[2].removesuffix(".gz")).stem
 
 
 def refuse_repeats(ids: Iterable[str], where: Path | str) -> None:
@@ -101,10 +239,10 @@ def refuse_overlap(training: Sequence[Prompt], held_out: Sequence[Prompt]) -> No
     """A score on prompts that were trained on says nothing.
 
     Raises:
-        DataError: A held-out prompt has the text and system prompt of a training prompt.
+        DataError: A held-out prompt has the turns and system prompt of a training prompt.
     """
-    trained = {(prompt.text, prompt.system_prompt): prompt.id for prompt in training}
+    trained = {(prompt.turns, prompt.system_prompt): prompt.id for prompt in training}
     for prompt in held_out:
-        twin = trained.get((prompt.text, prompt.system_prompt))
+        twin = trained.get((prompt.turns, prompt.system_prompt))
         if twin is not None:
             raise DataError(f"Held-out prompt {prompt.id} is the training prompt {twin}; take one of the two out.")

@@ -79,7 +79,7 @@ def _self_critique(method: SelfCritiqueSettings) -> Maker:
     def conversation(draft: Draft) -> tuple[Message, ...]:
         """The transcript so far, without the system prompt: the critic is not bound by it."""
         return (
-            Message(role="user", content=draft.prompt.text),
+            *draft.prompt.turns,
             Message(role="assistant", content=draft.text("original")),
             _user(method.critique_request, draft),
         )
@@ -117,9 +117,8 @@ def _contrast(method: ContrastSettings) -> Maker:
 def _answering(system_prompt: str | None, prefix: str = "") -> Callable[[Draft], tuple[tuple[Message, ...], str]]:
     def to_request(draft: Draft) -> tuple[tuple[Message, ...], str]:
         system = system_prompt if system_prompt is not None else draft.prompt.system_prompt
-        user = Message(role="user", content=draft.prompt.text)
-        messages = (user,) if not system else (Message(role="system", content=system), user)
-        return messages, prefix
+        turns = draft.prompt.turns
+        return turns if not system else (Message(role="system", content=system), *turns), prefix
 
     return to_request
 

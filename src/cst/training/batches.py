@@ -56,7 +56,7 @@ def tokenize(preferences: Sequence[Preference], renderer: Renderer) -> list[Toke
 
 
 def _tokenize(preference: Preference, renderer: Renderer) -> TokenizedPreference:
-    messages = [Message(role="user", content=preference.prompt)]
+    messages = list(preference.turns)
     if preference.system_prompt is not None:
         messages.insert(0, Message(role="system", content=preference.system_prompt))
     return TokenizedPreference(

@@ -1,0 +1,58 @@
+"""Training, validation and test rows, apart by prompt and by near-duplicates of prompts.
+
+Where a row goes depends on the seed and on the first prompt of its group alone, so rows that are added later move none
+of those before them. (A new row that links two groups moves the later of the two.)
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from cst.errors import DataError
+from cst.preferences.near_duplicates import near_duplicate_groups
+from cst.records import Preference, Prompt
+
+R = TypeVar("R", Prompt, Preference)
+
+
+def split(
+    rows: Sequence[R], shares: Mapping[str, float], *, seed: int = 0, groups: Sequence[int] | None = None
+) -> dict[str, list[R]]:
+    """The rows of each part, in order; `shares` are the parts' names and shares, such as `{"train": .9, "test": .1}`.
+
+    `groups` gives for each row the index of the first row of its group, all rows of which go to one part; by default
+    the groups of rows whose prompts say nearly the same. Shares are kept in the mean over groups, and not exactly.
+
+    Raises:
+        DataError: The shares don't sum to 1, or there isn't one group index for each row.
+    """
+    _refuse_shares(shares)
+    texts = [text_of_turns(row) for row in rows]
+    groups = near_duplicate_groups(texts) if groups is None else groups
+    if len(groups) != len(rows) or any(first > index for index, first in enumerate(groups)):
+        raise DataError(f"{len(rows)} rows need {len(rows)} group indices, none above its own row's; see `split`.")
+    parts: dict[str, list[R]] = {name: [] for name in shares}
+    for row, first in zip(rows, groups, strict=True):
+        parts[part_of(texts[first], shares, seed=seed)].append(row)
+    return parts
+
+
+def text_of_turns(row: Prompt | Preference) -> str:
+    """All that is asked in a row, as one text."""
+    return "\n".join(turn.content for turn in row.turns)
+
+
+def part_of(key: str, shares: Mapping[str, float], *, seed: int = 0) -> str:
+    """The part that a key falls into: a number in [0, 1) from SHA-256 of seed and key, against the shares in order."""
+    drawn = int.from_bytes(hashlib.sha256(f"{seed}|{key}".encode()).digest()[:8], "big") / 2**64
+    for name, share in shares.items():
+        drawn -= share
+        if drawn < 0:
+            return name
+    return max(shares, key=shares.__getitem__)  # what rounding left over of the sum
+
+
+def _refuse_shares(shares: Mapping[str, float]) -> None:
+    if not shares or min(shares.values()) < 0 or not math.isclose(sum(shares.values()), 1):
+        raise DataError(f"The shares {dict(shares)} don't sum to 1 without a negative one. Correct them.")

@@ -1,0 +1,130 @@
+"""A card holds the facts of its run folder, and its header is what the Hub reads."""
+
+import json
+
+import pytest
+from ruamel.yaml import YAML
+
+from cst.cards import dataset_card, model_card
+from cst.errors import RecipeError
+from cst.recipe import Recipe
+from cst.records import Preference, Score
+from cst.store import write_json, write_records
+
+RECIPE = {
+    "name": "try",
+    "note": "Made for a test.",
+    "license": "cc-by-4.0",
+    "model": {"path": "some-owner/some-model"},
+    "configurations": [
+        {"name": "s1", "prefers": "revised", "tasks": ["t"], "wordings": ["Be `good`.", "Be kind."]},
+        {"name": "s0", "prefers": "original", "tasks": ["t"], "wordings": ["Be free."]},
+    ],
+    "synthesis": {
+        "methods": [
+            {
+                "kind": "self_critique",
+                "tasks": ["t"],
+                "critique_request": "What?",
+                "revision_request": "Again.",
+            }
+        ]
+    },
+}
+SIDES = (("s1", "Be `good`.", "r", "o"), ("s0", "Be free.", "o", "r"))
+SCORE = Score(
+    model="cst",
+    task="t",
+    configuration="s1",
+    wordings="canonical",
+    temperature=0,
+    followed=9,
+    n=10,
+    unscored=1,
+    low=0.596,
+    high=0.982,
+    interval="wilson",
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_json(tmp_path / "recipe.json", Recipe.model_validate(RECIPE))
+    rows = [
+        Preference(
+            id=f"p{n}/{configuration}",
+            task="t",
+            configuration=configuration,
+            system_prompt=system_prompt,
+            prompt=f"x{n}",
+            chosen=chosen,
+            rejected=rejected,
+        )
+        for n in range(3)
+        for configuration, system_prompt, chosen, rejected in SIDES
+    ]
+    write_records(tmp_path / "preferences" / "cst.jsonl", rows[:-1])
+    write_json(tmp_path / "synthesis.json", [{"task": "t", "prompts": 5, "pairs": 3, "drops": {"original_empty": 2}}])
+    return tmp_path
+
+
+def header(card: str) -> dict[str, object]:
+    _, text, _ = card.split("---\n", maxsplit=2)
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def test_a_data_set_card_counts_rows_configurations_mirrors_and_drops(folder):
+    card = dataset_card(folder, "cst")
+
+    assert "5 rows of preference data" in card
+    assert "4 of them are one of two rows" in card
+    assert "| s1 | t | 3 | 1 |\n| s0 | t | 2 | 1 |" in card
+    assert "| t | 5 | 3 | original_empty 2 |" in card
+    assert "asked `What?` and `Again.`" in card
+    assert "- 3 rows: `` Be `good`. ``\n- 2 rows: `Be free.`" in card
+    assert header(card) == {
+        "license": "cc-by-4.0",
+        "tags": ["dpo", "preference", "safety"],
+        "task_categories": ["text-generation"],
+        "size_categories": ["n<1K"],
+    }
+
+
+def test_a_model_card_names_configurations_settings_and_scores_with_their_intervals(folder):
+    assert "None were computed in this run." in model_card(folder, "cst")
+    write_json(folder / "scores.json", [SCORE, SCORE.model_copy(update={"model": "other", "n": 77})])
+    card = model_card(folder, "cst")
+
+    assert "- **s1** on t: `` Be `good`. ``; `Be kind.`" in card
+    assert "| t | s1 | canonical | 0 | 0.900 | 0.596 to 0.982 | 10 | 1 |" in card
+    assert "| 77 |" not in card
+    assert "| beta | 0.1 |" in card
+    assert header(card)["base_model"] == "some-owner/some-model"
+    assert header(card)["library_name"] == "peft"
+
+
+def test_a_local_model_is_named_without_its_folder(folder):
+    recipe = Recipe.model_validate(RECIPE | {"model": {"path": str(folder / "my-model")}, "license": None})
+    write_json(folder / "recipe.json", recipe)
+    card = model_card(folder, "cst")
+
+    assert "`my-model`" in card
+    assert str(folder) not in card
+    assert header(card).keys() & {"base_model", "license"} == set()
+
+
+def test_rows_that_came_from_elsewhere_are_said_to(folder):
+    write_json(folder / "recipe.json", Recipe.model_validate(RECIPE | {"preferences": {"path": "their/rows.jsonl"}}))
+
+    assert "The rows were read from `rows.jsonl`." in dataset_card(folder, "cst")
+
+
+@pytest.mark.parametrize("card", [dataset_card, model_card])
+def test_a_model_that_is_not_there_is_named(folder, card):
+    with pytest.raises(RecipeError, match="The run has no model 'cts'; choose among cst"):
+        card(folder, "cts")
+
+
+def test_the_same_folder_gives_the_same_card(folder):
+    assert dataset_card(folder, "cst") == dataset_card(folder, "cst")
+    assert json.loads((folder / "recipe.json").read_text())["license"] == "cc-by-4.0"
