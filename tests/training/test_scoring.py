@@ -15,7 +15,7 @@ from cst.training.scoring import Packed, Padded, Scorer, scorer_of
 
 def test_a_model_is_packed_without_being_asked(loaded: LoadedModel, caplog: pytest.LogCaptureFixture):
     rows = tokenize(mirrored_preferences(), loaded.renderer)
-    assert scorer_of(loaded, settings(), rows) == Packed(2048)
+    assert scorer_of(loaded, settings(), rows) == Packed(3072)
     assert scorer_of(loaded, settings(tokens_per_pack=500), rows) == Packed(500)
     assert not caplog.records
 
