@@ -41,8 +41,9 @@ ABOUT_CLI = """\
 
 *Made by `make docs` from `src/cst/cli.py`; a change here would be lost.*
 
-Results and `--json` go to standard output, all else to standard error. Exit code 0 is success, 2 a user's error, told
-in one line, and 130 an interrupt; what was finished by then is kept, and the same command goes on from there.
+Results and `--json` go to standard output, all else to standard error. Exit code 0 is success, 1 an audit that found
+something, 2 a user's error, told in one line, and 130 an interrupt; what was finished by then is kept, and the same
+command goes on from there.
 """
 
 WORDS: Mapping[object, str] = {

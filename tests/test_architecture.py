@@ -18,9 +18,9 @@ from cst.recipe_file import record_types
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-HALL = {"budget", "errors", "journal", "progress", "recipe", "recipe_file", "records", "run_folder", "store"} | {
-    "templates",
-    "write_ahead_log",
+HALL = {
+    *("budget", "errors", "faults", "journal", "near_duplicates", "progress", "recipe", "recipe_file", "records"),
+    *("refusals", "run_folder", "store", "templates", "write_ahead_log"),
 }
 TOOLS = {"chat", "models"}
 ROOMS = {"synthesis", "preferences", "training", "evaluation"}

@@ -117,6 +117,26 @@ def test_export_writes_prompts_too(folder):
     assert json.loads((folder / "out.jsonl").read_text()) == {"messages": [{"role": "user", "content": "Sing."}]}
 
 
+def test_an_audit_tells_clean_from_not_by_its_exit_code(folder):
+    clean = cst("audit", "rows.jsonl", "--json", cwd=folder)
+    assert clean.returncode == 0, clean.stderr
+    assert json.loads(clean.stdout)["is_clean"] is True
+    with (folder / "rows.jsonl").open("a") as file:
+        file.write(json.dumps({**ROW, "chosen": "My previous answer was rash."}) + "\n")
+    faulty = cst("audit", "rows.jsonl", "--html", "out/audit.html", cwd=folder)
+    assert faulty.returncode == 1, faulty.stderr
+    assert "rows.jsonl: 2 preferences, 0 bad rows, 1 kinds of fault: not clean" in faulty.stdout
+    assert "chosen speaks of a revision" in (folder / "out/audit.html").read_text()
+    assert "There is no file none.jsonl" in refused("audit", "none.jsonl", cwd=folder)
+
+
+def test_an_audit_without_a_tokenizer_leaves_torch_alone(folder):
+    code = "import sys; sys.argv=['cst','audit','rows.jsonl']; import cst.cli\ntry: cst.cli.main()\n"
+    code += "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+    assert done.stdout.splitlines()[-1] == "0 False"
+
+
 def test_a_card_is_printed(folder):
     cst("condition", "try.yaml", cwd=folder)
     done = cst("card", "runs/try", "--of", "dataset", cwd=folder)

@@ -138,6 +138,29 @@ def export(
 
 
 @app.command()
+def audit(
+    rows: Annotated[
+        str, typer.Argument(metavar="FILE", help="Preferences or prompts: a run's, or any that cst reads.")
+    ],
+    format: Annotated[str | None, typer.Option(help="The format of FILE; told by its columns if not named.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Also render rows for this model: folder or hub id.")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(min=2, help="Longest row in tokens; the model's by default.")
+    ] = None,
+    held_out: Annotated[str | None, typer.Option(help="A file of prompts that are not to be trained on.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the report as a page.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is in a file and what is wrong with it; the exit code is 0 if nothing is, and 1 if something is."""
+    from cst import console
+    from cst.auditing.audit import audit as audited
+
+    found = audited(rows, format=format, held_out=held_out, tokenizer=tokenizer, max_length=max_length)
+    console.show_audit(found, html, as_json=as_json)
+    raise typer.Exit(0 if found.is_clean else 1)
+
+
+@app.command()
 def card(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")],
     of: Annotated[Literal["dataset", "model"], typer.Option(help="Of the preference rows, or of the trained model.")],

@@ -14,10 +14,11 @@ from cst.pipeline import Verb, run, steps
 from cst.recipe import Recipe
 from cst.recipe_file import load_recipe
 from cst.run_folder import Outcome, RunFolder
-from cst.store import read_json
+from cst.store import read_json, write_text
 from cst.workshop import Workshop, model_folder
 
 if TYPE_CHECKING:
+    from cst.auditing.record import Audit
     from cst.evaluation.tables import Table
     from cst.preferences.sources import Reading
 
@@ -184,3 +185,18 @@ def export(rows: str, out: Path, format: str, reading: "Reading", *, plain: bool
         print(json.dumps({"rows": written, "format": format, "file": str(out)}, indent=2))
     else:
         tell(f"{written} rows in {out}")
+
+
+def show_audit(found: "Audit", html: Path | None, *, as_json: bool) -> None:
+    """Print an audit, and write it as a page where one is asked for."""
+    from cst.auditing.show import audit_page, audit_tables, verdict
+
+    if html is not None:
+        write_text(html, audit_page(found))
+        tell(f"report: {html}")
+    if as_json:
+        print(json.dumps({"is_clean": found.is_clean, **found.model_dump(mode="json")}, indent=2))
+        return
+    for table in audit_tables(found):
+        draw(table)
+    print(verdict(found))

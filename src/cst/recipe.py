@@ -175,6 +175,31 @@ class ContrastSettings(Record):
 SynthesisMethod: TypeAlias = Annotated[SelfCritiqueSettings | ContrastSettings, Field(discriminator="kind")]
 
 
+class GateSettings(Record):
+    """Why pairs and prompts are dropped, besides what the judge says; each reason is counted (docs/data.md)."""
+
+    refused_originals: bool = Field(default=True, description="Drop pairs whose original begins as a refusal.")
+    leaking_revisions: bool = Field(
+        default=True, description="Drop pairs whose revised answer speaks of the critique or of a previous answer."
+    )
+    persona_artefacts: bool = Field(
+        default=True, description="Drop pairs with an answer that bears marks of a persona, such as a mode's banner."
+    )
+    cut_answers: bool = Field(
+        default=True,
+        description="Drop pairs with a given answer that ends mid-sentence; a model's cut answer is always dropped.",
+    )
+    nearly_equal: float | None = Field(
+        default=0.9, gt=0, le=1, description="Drop pairs whose answers share so many runs of three words (Jaccard)."
+    )
+    near_duplicates: float | None = Field(
+        default=0.9, ge=0.5, le=1, description="Drop prompts that share so many words with an earlier one (Jaccard)."
+    )
+    close_to_held_out: float | None = Field(
+        default=0.7, gt=0, le=1, description="Drop prompts that share so many words with a held-out one (Jaccard)."
+    )
+
+
 class SynthesisSettings(Record):
     """Prompts to pairs, and why a pair is dropped."""
 
@@ -187,6 +212,9 @@ class SynthesisSettings(Record):
     )
     judge_gate: bool = Field(
         default=True, description="Drop pairs whose sides the judge does not see as original and revised."
+    )
+    gates: GateSettings = Field(
+        default=GateSettings(), description="What else a pair or a prompt is dropped for; `false` or null for no gate."
     )
     batch_size: int = Field(default=32, ge=1, le=4096, description="Conversations answered at once.")
 

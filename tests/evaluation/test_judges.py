@@ -1,8 +1,9 @@
 import pytest
 from made_for_evaluation import completion, prompt
 
-from cst.evaluation.judges import REFUSAL_PHRASES, CallableJudge, Candidate, Opinion, RefusalPhrases, judge
+from cst.evaluation.judges import CallableJudge, Candidate, Opinion, RefusalPhrases, judge
 from cst.records import Side
+from cst.refusals import REFUSAL_PHRASES
 
 
 def test_a_judge_sees_the_prompt_and_the_answer_alone() -> None:

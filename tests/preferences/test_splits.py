@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cst.errors import DataError
-from cst.preferences.near_duplicates import jaccard, words
+from cst.near_duplicates import jaccard, words
 from cst.preferences.splits import part_of, split
 from cst.records import Preference, Prompt
 

@@ -77,8 +77,8 @@ def render_report(folder: Path) -> Report:
         "recipe": json.dumps(evidence.recipe, indent=2, ensure_ascii=False) if evidence.recipe else "",
     }
     html, markdown = folder / "report.html", folder / "report.md"
-    write_text(html, _environment(escaped=True).get_template("report.html.j2").render(page))
-    write_text(markdown, _environment(escaped=False).get_template("report.md.j2").render(page))
+    write_text(html, page_environment(escaped=True).get_template("report.html.j2").render(page))
+    write_text(markdown, page_environment(escaped=False).get_template("report.md.j2").render(page))
     return Report(html, markdown, tuple(_main_tables(evidence)), tuple(evidence.missing))
 
 
@@ -256,7 +256,8 @@ def _preference(configuration: SafetyConfiguration) -> str:
     return f"{prefers.default.value}{f', {topics}' if topics else ''}"
 
 
-def _environment(*, escaped: bool) -> Environment:
+def page_environment(*, escaped: bool) -> Environment:
+    """Templates of pages with tables and figures; what they show of a model's or a user's text is escaped in HTML."""
     environment = Environment(
         loader=PackageLoader("cst.evaluation"),
         autoescape=escaped,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from cst.errors import DataError
-from cst.preferences.near_duplicates import near_duplicate_groups
+from cst.near_duplicates import near_duplicate_groups
 from cst.records import Preference, Prompt
 
 R = TypeVar("R", Prompt, Preference)

@@ -9,7 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from cst.chat.base import ChatReply
-from cst.records import Drop, Prompt, Record, ResponsePair, Side
+from cst.faults import has_persona_artefact, is_cut, likeness, speaks_of_revision
+from cst.near_duplicates import near_duplicate_groups, nearest_known
+from cst.recipe import GateSettings, SynthesisSettings
+from cst.records import Drop, FinishReason, Prompt, Record, ResponsePair, Side
+from cst.refusals import begins_as_refusal
 
 SideJudge: TypeAlias = Callable[[Sequence[tuple[Prompt, str]]], list[Side | None]]
 """Which side each answer shows, or None where it can't be told."""
@@ -40,6 +44,95 @@ def unfit_for_side(seen: Side | None, wanted: Side) -> str | None:
     if seen is wanted:
         return None
     return f"{wanted.value}_not_told_by_judge" if seen is None else f"{wanted.value}_shows_the_{seen.value}_side"
+
+
+def faults_of_pair(
+    prompt: str,
+    original: str,
+    revised: str,
+    settings: GateSettings,
+    *,
+    original_finish_reason: FinishReason | None = "stop",
+    revised_finish_reason: FinishReason | None = "stop",
+) -> list[str]:
+    """All reasons for which a pair is to be dropped, in the order of the settings; none for a sound pair.
+
+    A finish reason is None where an answer was given and not asked for: then its end tells whether it was cut.
+    """
+    sides: tuple[tuple[str, str, FinishReason | None], ...] = (
+        ("original", original, original_finish_reason),
+        ("revised", revised, revised_finish_reason),
+    )
+    found = {
+        "original_begins_as_refusal": settings.refused_originals and begins_as_refusal(original),
+        "revised_speaks_of_revision": settings.leaking_revisions and speaks_of_revision(revised, prompt),
+        **{
+            f"{side}_bears_persona_marks": settings.persona_artefacts and has_persona_artefact(text)
+            for side, text, _ in sides
+        },
+        **{f"{side}_cut_by_length_limit": settings.cut_answers and is_cut(text, end) for side, text, end in sides},
+        "original_nearly_equals_revised": _are_alike(original, revised, settings.nearly_equal),
+    }
+    return [reason for reason, is_there in found.items() if is_there]
+
+
+def _are_alike(first: str, second: str, threshold: float | None) -> bool:
+    return threshold is not None and likeness(first, second) >= threshold
+
+
+def sound_pairs(pairs: Sequence[ResponsePair], settings: SynthesisSettings) -> tuple[list[ResponsePair], list[Drop]]:
+    """The pairs without a fault, and the others as drops, each for the first of its faults."""
+    reasons = [
+        faults_of_pair(
+            pair.prompt.text,
+            pair.original,
+            pair.revised,
+            settings.gates,
+            original_finish_reason=pair.original_finish_reason,
+            revised_finish_reason=pair.revised_finish_reason,
+        )
+        for pair in pairs
+    ]
+    drops = [_drop(pair, found[0]) for pair, found in zip(pairs, reasons, strict=True) if found]
+    return [pair for pair, found in zip(pairs, reasons, strict=True) if not found], drops
+
+
+def _drop(pair: ResponsePair, reason: str) -> Drop:
+    return Drop(
+        prompt_id=pair.prompt.id,
+        task=pair.prompt.task,
+        reason=reason,
+        original=pair.original,
+        critique=pair.critique or "",
+        revised=pair.revised,
+    )
+
+
+def faults_of_set(prompts: Sequence[Prompt], held_out: Sequence[Prompt], settings: GateSettings) -> dict[int, str]:
+    """The indices of prompts that are not to be asked, and why: close to a held-out prompt, or to an earlier prompt.
+
+    Prompts with another system prompt ask something else: they are no near-duplicates of one another.
+    """
+    texts = [_asked(prompt) for prompt in prompts]
+    found: dict[int, str] = {}
+    if settings.near_duplicates is not None:
+        groups = near_duplicate_groups(texts, threshold=settings.near_duplicates)
+        first: set[tuple[int, str | None]] = set()
+        for index, group in enumerate(groups):
+            key = (group, prompts[index].system_prompt)
+            if key in first:
+                found[index] = "prompt_near_an_earlier_prompt"
+            first.add(key)
+    if settings.close_to_held_out is not None and held_out:
+        known = [_asked(prompt) for prompt in held_out]
+        for index, near in enumerate(nearest_known(texts, known, threshold=settings.close_to_held_out)):
+            if near is not None:
+                found[index] = "prompt_near_a_held_out_prompt"
+    return dict(sorted(found.items()))
+
+
+def _asked(prompt: Prompt) -> str:
+    return "\n".join(turn.content for turn in prompt.turns)
 
 
 def summarize(pairs: Sequence[ResponsePair], drops: Sequence[Drop]) -> list[SynthesisSummary]:

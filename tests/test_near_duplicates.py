@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cst.errors import DataError
-from cst.preferences.near_duplicates import band_keys, jaccard, near_duplicate_groups, words
+from cst.near_duplicates import band_keys, jaccard, near_duplicate_groups, nearest_known, words
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8).map(" ".join)
 
@@ -81,3 +81,33 @@ def test_many_texts_take_little_memory_beside_their_own():
     tracemalloc.stop()
 
     assert peak < 20_000 * 400 + 2**24
+
+
+@given(
+    texts=st.lists(WORDS, max_size=6),
+    known=st.lists(WORDS, max_size=6),
+    threshold=st.sampled_from([0.2, 1 / 3, 0.5, 0.7, 1.0]),
+)
+def test_the_nearest_known_text_is_that_of_all_compared_one_by_one(texts, known, threshold):
+    """Exactly, at any threshold: filtering by rare words must lose none."""
+    sets = [words(each) for each in known]
+
+    def nearest(text: str) -> int | None:
+        likeness, index = max(((jaccard(words(text), each), -i) for i, each in enumerate(sets)), default=(0.0, 0))
+        return -index if likeness >= threshold and sets else None
+
+    assert list(nearest_known(texts, known, threshold=threshold)) == [nearest(text) for text in texts]
+
+
+def test_a_text_just_at_the_threshold_is_near_whatever_floating_point_makes_of_it():
+    """55 of 100 words: .55 * 100 is 55.00000000000001, and the shared words are the most frequent ones."""
+    common, rare = [f"a{i}" for i in range(55)], [f"b{i}" for i in range(45)]
+    known = [" ".join(common), " ".join([*common, "other"])]
+
+    assert list(nearest_known([" ".join(common + rare)], known, threshold=0.55)) == [0]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.1, -1.0])
+def test_a_threshold_that_no_index_can_reach_or_miss_is_refused(threshold):
+    with pytest.raises(DataError, match="name one above 0, and at most 1"):
+        list(nearest_known(["a"], ["a"], threshold=threshold))

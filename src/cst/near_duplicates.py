@@ -1,14 +1,16 @@
 """Which texts say nearly the same: MinHash over their words, in bands, every match checked by its true Jaccard index.
 
 Broder 1997 (min-wise hashing) and Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4 (banding).
-Numbers of each block of texts are arrays, and bands are compared by sorting, so a million prompts need no index. This
-file knows texts alone.
+Numbers of each block of texts are arrays, and bands are compared by sorting, so a million prompts need no index.
+Against a few known texts, such as held-out prompts, the search is exact. This file knows texts alone.
 """
 
+import math
 import random
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,3 +116,33 @@ def _buckets(keys: NDArray[np.uint64]) -> Iterator[list[int]]:
     starts, ends = np.append(0, changes + 1), np.append(changes + 1, len(keys))
     for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
         yield order[start:end].tolist()
+
+
+def nearest_known(texts: Iterable[str], known: Sequence[str], *, threshold: float) -> Iterator[int | None]:
+    """For each text the index of the known text that is most like it, or None below `threshold` (Jaccard of words).
+
+    Exact, at any threshold: two word sets of index t or more share a word among the rarest n - ceil(t * n) + 1 of
+    each (prefix filter: Bayardo, Ma and Srikant, WWW 2007), so few known texts are compared. Only they are held.
+
+    Raises:
+        DataError: The threshold isn't above 0, and at most 1.
+    """
+    if not 0 < threshold <= 1:
+        raise DataError(f"threshold={threshold} can't be searched for; name one above 0, and at most 1.")
+    sets = [words(text) for text in known]
+    uses = Counter(word for each in sets for word in each)
+
+    def rarest(said: frozenset[str]) -> list[str]:
+        by_use = sorted(said, key=lambda word: (uses[word], word))
+        shared = math.ceil(threshold * len(said) - 1e-9)  # .55 * 100 is a bit over 55 in floating point
+        return by_use[: len(said) - shared + 1]
+
+    index: dict[str, list[int]] = {}
+    for number, each in enumerate(sets):
+        for word in rarest(each):
+            index.setdefault(word, []).append(number)
+    for text in texts:
+        said = words(text)
+        candidates = sorted({number for word in rarest(said) for number in index.get(word, ())})
+        likeness, nearest = max(((jaccard(said, sets[number]), -number) for number in candidates), default=(0.0, 0))
+        yield -nearest if likeness >= threshold else None
