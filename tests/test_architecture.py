@@ -19,8 +19,8 @@ from cst.recipe_file import record_types
 SOURCE = Path(__file__).parents[1] / "src"
 
 HALL = {
-    *("budget", "errors", "faults", "journal", "near_duplicates", "progress", "recipe", "recipe_file", "records"),
-    *("refusals", "run_folder", "store", "templates", "write_ahead_log"),
+    *("budget", "errors", "faults", "journal", "journal_merging", "near_duplicates", "progress", "recipe"),
+    *("recipe_file", "recipe_models", "records", "refusals", "run_folder", "store", "templates", "write_ahead_log"),
 }
 TOOLS = {"chat", "models"}
 ROOMS = {"synthesis", "preferences", "training", "evaluation"}
@@ -34,6 +34,7 @@ HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "scipy", "ma
 FILES = {
     "cst.store": "the hall's files",
     "cst.journal": "its SQLite file",
+    "cst.journal_merging": "clears what a killed merge left behind",
     "cst.run_folder": "its lock and the clearing of a stage's folders",
     "cst.preferences.files": "a user's own file, read in chunks",
     "cst.preferences.quarantine": "writes bad rows aside as they come",

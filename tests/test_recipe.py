@@ -108,9 +108,29 @@ def test_configurations_of_the_miniature_are_checked_where_they_are_known():
     assert recipe.models == {"dpo": ("harmless",)}
 
 
-@pytest.mark.parametrize(("field", "template"), [("critique_request", "{critique}"), ("revision_request", "{orignal}")])
-def test_a_template_may_only_ask_for_what_is_known_by_then(field, template):
-    values = {"critique_request": "Judge {original}", "revision_request": "Mend it: {critique}"}
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"critique_request": "{critique}"}, "can be filled in there"),
+        ({"revision_request": "{orignal}"}, "can be filled in there"),
+        ({"critique_request": "{principle}"}, "can be filled in there"),
+        ({"original_request": "{prompt} {original}"}, "can be filled in there"),
+        ({"original_request": "Sing."}, "doesn't ask for {prompt}"),
+        ({"principles": {"kind": "Be kind."}}, "no {principle} in critique_request"),
+    ],
+)
+def test_a_template_may_only_ask_for_what_is_known_by_then(changes, says):
+    values = {"critique_request": "Judge {original}", "revision_request": "Mend it: {critique}", **changes}
 
-    with pytest.raises(ValidationError, match="can be filled in there"):
-        SelfCritiqueSettings.model_validate({"kind": "self_critique", "tasks": ["t"], **values, field: template})
+    with pytest.raises(ValidationError, match=says):
+        SelfCritiqueSettings.model_validate({"kind": "self_critique", "tasks": ["t"], **values})
+
+
+def test_a_role_is_played_by_a_model_that_the_recipe_knows():
+    method = {"kind": "contrast", "tasks": ["t"], "author": "mia"}
+    chats = {"mia": {"kind": "local", "path": "miniature"}}
+    recipe = SMALLEST | {"synthesis": {"methods": [method]}}
+
+    assert Recipe.model_validate(recipe | {"chat_models": chats}).synthesis is not None
+    with pytest.raises(ValidationError, match=r"methods.0 has the author 'mia', but chat_models has only \[\]"):
+        Recipe.model_validate(recipe)

@@ -20,6 +20,7 @@ from cst.records import (
     Score,
     Side,
     SidePerTopic,
+    TranscriptStep,
     Verdict,
 )
 
@@ -32,6 +33,7 @@ EXAMPLES = [
     SafetyConfiguration(name="s0", prefers=Side.ORIGINAL, tasks=("harmless",), wordings=("Be free.",)),
     SafetyConfiguration(name="s1", prefers=SidePerTopic(default=Side.REVISED), tasks=("harmless",)),
     ResponsePair(prompt=PROMPT, original="So.", critique=None, revised="No.", author="hand"),
+    TranscriptStep(step="critique_2", model="m", principle="kind", request="Well?", text="Hm.", finish_reason="stop"),
     Drop(prompt_id="p1", task="harmless", reason="original_empty"),
     Preference(id="p1/s1", task="t", configuration="s1", prompt="x", chosen="a", rejected="b"),
     Completion(
@@ -57,6 +59,17 @@ def test_a_history_stands_before_the_prompt_and_is_written_only_where_there_is_o
     assert PROMPT.turns == (Message(role="user", content=PROMPT.text),)
     assert "history" not in PROMPT.model_dump_json()
     assert Prompt.model_validate_json(several.model_dump_json()) == several
+
+
+def test_a_given_original_and_a_transcript_are_written_only_where_there_are_some():
+    step = TranscriptStep(step="original", text="So.", finish_reason="stop")
+    given = PROMPT.model_copy(update={"original": "So."})
+    pair = ResponsePair(prompt=given, original="So.", revised="No.", author="hand", transcript=(step,))
+
+    assert "original" not in PROMPT.model_dump()
+    assert "transcript" not in pair.model_copy(update={"transcript": ()}).model_dump()
+    assert set(step.model_dump()) == {"step", "text", "finish_reason"}
+    assert ResponsePair.model_validate_json(pair.model_dump_json()) == pair
 
 
 @pytest.mark.parametrize("turns", [TURNS[:1], TURNS[1:], TURNS[::-1], (Message(role="system", content="s"), TURNS[1])])

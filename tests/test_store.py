@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from cst.store import (
     read_json,
     read_records,
     read_text,
+    stream_records,
     write_json,
     write_records,
     write_text,
@@ -169,6 +171,28 @@ def test_files_that_can_not_be_read_are_named(tmp_path):
         read_text(tmp_path)
     with pytest.raises(DataError, match=r"latin is not UTF-8 \(byte 1\)\. Convert it"):
         read_text(tmp_path / "latin")
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1)), st.booleans())
+def test_records_read_one_by_one_are_those_read_at_once(texts, has_mark):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        write_records(path, [Prompt(id="p", text=text, task="t") for text in texts])
+        path.write_bytes(b"\xef\xbb\xbf" * has_mark + path.read_bytes() + b"\n \n")
+
+        assert list(stream_records(path, Prompt)) == read_records(path, Prompt)
+
+
+def test_a_bad_line_is_named_when_its_turn_comes(tmp_path):
+    good = Prompt(id="p", text="x", task="t")
+    (tmp_path / "rows").write_bytes(good.model_dump_json().encode() + b'\n{"id": "\xff"}\n')
+    rows = stream_records(tmp_path / "rows", Prompt)
+
+    assert next(rows) == good
+    with pytest.raises(DataError, match=r"rows:2 is no Prompt"):
+        next(rows)
+    with pytest.raises(DataError, match=r"There is no file .*missing"):
+        next(stream_records(tmp_path / "missing", Prompt))
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):

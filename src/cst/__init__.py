@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from cst.preferences.sources import read_preferences, read_prompts
     from cst.recipe import (
         ContrastSettings,
-        EndpointSettings,
         Recipe,
         SelfCritiqueSettings,
         SynthesisSettings,
         TrainingSettings,
     )
     from cst.recipe_file import load_recipe
+    from cst.recipe_models import EndpointSettings
     from cst.records import (
         Completion,
         Message,
@@ -64,7 +64,7 @@ _HOMES = {
     "ContrastSettings": "cst.recipe",
     "CstError": "cst.errors",
     "Endpoint": "cst.chat.endpoint",
-    "EndpointSettings": "cst.recipe",
+    "EndpointSettings": "cst.recipe_models",
     "Journal": "cst.journal",
     "Journalled": "cst.chat.journalled",
     "LocalChat": "cst.chat.local",

@@ -29,6 +29,12 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=
 UpdateOption = Annotated[
     bool, typer.Option("--update", help="Let a changed recipe make again what it touches in this folder.")
 ]
+MaxCallsOption = Annotated[
+    int | None, typer.Option(min=0, help="Calls of models in this folder, earlier runs included, never pass this.")
+]
+MaxCostOption = Annotated[
+    float | None, typer.Option(min=0, help="What calls in this folder cost, earlier runs included, never passes this.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 VERB_HELP = {
@@ -52,17 +58,74 @@ def _verb(verb: str) -> Callable[..., None]:
     ) -> None:
         from cst import console
 
-        console.bring(recipe, folder, overrides or [], until=verb, update=update, as_json=as_json)
+        read = console.read_recipe(recipe, overrides or [])
+        console.bring(read, console.folder_of(read, folder), until=verb, update=update, as_json=as_json)
 
     return command
 
 
+def synthesize(
+    recipe: RecipePath,
+    folder: FolderOption = None,
+    overrides: SetOption = None,
+    update: UpdateOption = False,
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked at most, step by step, and ask nothing.")
+    ] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="Work on one share of the prompts, such as 2/4, in a folder of its own.")
+    ] = None,
+    from_shard: Annotated[
+        list[Path] | None, typer.Option(help="Begin with the answers of a shard's folder; may be given again.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """`cst synthesize`: its help is that of the verb."""
+    from cst import synthesis_commands as commands
+    from cst.budget import Budget
+    from cst.synthesis.shards import shard_of
+
+    share = None if shard is None else shard_of(shard)
+    if dry_run:
+        commands.plan(recipe, folder, overrides or [], share, as_json=as_json)
+        return
+    commands.synthesize(
+        recipe,
+        folder,
+        overrides or [],
+        update=update,
+        budget=Budget(max_calls=max_calls, max_cost=max_cost),
+        shard=share,
+        from_shards=from_shard or [],
+        as_json=as_json,
+    )
+
+
 for _name, _help in VERB_HELP.items():
     _long = f"{_help}\n\nStages before it are brought up to date first; what is up to date is left as it is."
-    app.command(_name, help=_long, short_help=_help)(_verb(_name))
-app.command("run", help="All seven verbs: from a recipe to a report. What is up to date is left as it is.")(
-    _verb("report")
-)
+    app.command(_name, help=_long, short_help=_help)(synthesize if _name == "synthesize" else _verb(_name))
+
+
+@app.command("run")
+def run_all(
+    recipe: RecipePath,
+    folder: FolderOption = None,
+    overrides: SetOption = None,
+    update: UpdateOption = False,
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """All seven verbs: from a recipe to a report. What is up to date is left as it is."""
+    from cst import console
+    from cst.budget import Budget
+
+    read = console.read_recipe(recipe, overrides or [])
+    budget = Budget(max_calls=max_calls, max_cost=max_cost)
+    home = console.folder_of(read, folder)
+    console.bring(read, home, until="report", update=update, budget=budget, as_json=as_json)
 
 
 @app.command()

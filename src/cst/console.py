@@ -10,17 +10,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from cst.budget import Budget
+from cst.journal import Journal
 from cst.pipeline import Verb, run, steps
 from cst.recipe import Recipe
 from cst.recipe_file import load_recipe
 from cst.run_folder import Outcome, RunFolder
 from cst.store import read_json, write_text
-from cst.workshop import Workshop, model_folder
+from cst.workshop import JOURNAL, Workshop, model_folder
 
 if TYPE_CHECKING:
     from cst.auditing.record import Audit
     from cst.evaluation.tables import Table
     from cst.preferences.sources import Reading
+    from cst.synthesis.shards import Shard
+    from cst.synthesis.spending import Spending
 
 TELLING = {
     "synthesize": ("synthesis.json",),
@@ -61,24 +65,32 @@ def folder_of(recipe: Recipe, folder: Path | None) -> Path:
 
 
 def bring(
-    recipe_file: Path, folder: Path | None, overrides: Sequence[str], *, until: str, update: bool, as_json: bool
+    recipe: Recipe,
+    home: Path,
+    *,
+    until: str,
+    update: bool,
+    as_json: bool,
+    budget: Budget | None = None,
+    shard: "Shard | None" = None,
 ) -> None:
     """Bring a run folder up to date up to a verb, and say what was done."""
     from cst.processes import is_first, is_one_of_many, train_together
 
-    recipe = read_recipe(recipe_file, overrides)
-    home, verb = folder_of(recipe, folder), cast(Verb, until)
+    verb = cast(Verb, until)
     if is_one_of_many():
         outcomes = train_together(recipe, home, verb)
         if not is_first():
             return
     else:
-        outcomes = run(recipe, home, until=verb, update=update, tell=_tell_outcome)
+        outcomes = run(recipe, home, until=verb, update=update, budget=budget, shard=shard, tell=_tell_outcome)
     if all(outcome != "made" for outcome in outcomes.values()):
         tell(f"nothing to do: {home} is up to date")
     if as_json:
         files = {name: read_json(home / name) for name in TELLING.get(until, ()) if (home / name).exists()}
-        print(json.dumps({"folder": str(home), "stages": outcomes, **files}, indent=2))
+        spent = spending_of(home) if verb == "synthesize" else None
+        told = {} if spent is None else {"spending": spent.model_dump()}
+        print(json.dumps({"folder": str(home), "stages": outcomes, **files, **told}, indent=2))
     else:
         _print_results(home, verb)
 
@@ -90,9 +102,7 @@ def _tell_outcome(stage: str, outcome: Outcome) -> None:
 
 def _print_results(home: Path, verb: Verb) -> None:
     if verb == "synthesize":
-        for row in read_json(home / "synthesis.json") if (home / "synthesis.json").exists() else []:
-            drops = ", ".join(f"{reason} {count}" for reason, count in row["drops"].items()) or "none dropped"
-            print(f"{row['task']}: {row['pairs']} pairs from {row['prompts']} prompts ({drops})")
+        _print_synthesis(home)
     elif verb == "train":
         _print_training(home)
     elif verb in ("score", "report"):
@@ -101,6 +111,35 @@ def _print_results(home: Path, verb: Verb) -> None:
             print(f"report: {home / 'report.html'} (and report.md)")
     else:
         print(home)
+
+
+def _print_synthesis(home: Path) -> None:
+    for row in read_json(home / "synthesis.json") if (home / "synthesis.json").exists() else []:
+        drops = ", ".join(f"{reason} {count}" for reason, count in row["drops"].items()) or "none dropped"
+        print(f"{row['task']}: {row['pairs']} pairs from {row['prompts']} prompts ({drops})")
+    spent = spending_of(home)
+    if spent is None:
+        return
+    failures = ", ".join(f"{kind} {count}" for kind, count in spent.failures.items()) or "none failed"
+    print(
+        f"{spent.calls} calls ({failures}), {spent.prompt_tokens} prompt and {spent.completion_tokens} completion "
+        f"tokens, cost {spent.cost:.4f}, {spent.call_seconds:.1f} s of calls"
+    )
+    if each := spent.per_pair:
+        print(
+            f"of each pair: {each.calls:.2f} calls, {each.prompt_tokens:.1f} prompt and {each.completion_tokens:.1f} "
+            f"completion tokens, cost {each.cost:.6f}, {each.call_seconds:.3f} s of calls"
+        )
+
+
+def spending_of(home: Path) -> "Spending | None":
+    """What the pairs of a run folder took, earlier runs in it included; None where nothing is written down."""
+    from cst.synthesis.spending import spending
+
+    if not (home / JOURNAL).exists() or not (home / "synthesis.json").exists():
+        return None
+    with Journal(home / JOURNAL) as journal:
+        return spending(journal.each_call(), sum(row["pairs"] for row in read_json(home / "synthesis.json")))
 
 
 def _print_training(home: Path) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+from collections.abc import Generator
 from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
@@ -43,6 +44,8 @@ OPENING = (
 FIND = (
     "SELECT number, key, call, answer, checksum FROM calls WHERE key = ? AND answer IS NOT NULL ORDER BY number LIMIT 1"
 )
+
+PAGE = "SELECT call, answer FROM calls WHERE number >= ? AND number < ? ORDER BY number"
 
 WHAT_TO_DO = "Restore it from a copy, or move it away together with its -wal file to start anew."
 
@@ -129,6 +132,33 @@ class Journal:
         self.ledger.correct(self._reserved.pop(number), call.cost)
         if answer is not None:
             self._answered.add(_beginning(call.key))
+
+    def each_call(self) -> Generator[Call]:
+        """All calls, in the order of their sending; a page of them is held at once."""
+        for page in self._pages():
+            for call, _ in page:
+                yield parse_record(call, Call, str(self.path))
+
+    def add_all(self, other: "Journal") -> None:
+        """Write down all calls of another journal behind those that are here; they count for the budget as well."""
+        for page in other._pages():
+            committed: list[threading.Lock] = []
+            for text, answer in page:
+                call = parse_record(text, Call, str(other.path))
+                self.ledger.enter(call.cost)
+                self._calls += 1
+                committed.append(self._queued(_row(self._calls, call, answer)))
+                if answer is not None:
+                    self._answered.add(_beginning(call.key))
+            for each in committed:
+                self._wait(each)
+
+    def _pages(self) -> Generator[list[tuple[str, str | None]]]:
+        """Call and answer of each row as JSON, `MOST_ROWS` rows at a time."""
+        for first in range(1, self._calls + 1, MOST_ROWS):
+            with self._reading:
+                page = self._connection.execute(PAGE, (first, first + MOST_ROWS)).fetchall()
+            yield page
 
     def calls(self) -> list[Call]:
         """All calls, in the order of their sending."""

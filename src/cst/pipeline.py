@@ -10,17 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from cst.budget import Budget
 from cst.errors import RunFolderError
 from cst.preferences.conditioning import condition
 from cst.recipe import PreferenceFile, Recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration, Verdict
 from cst.run_folder import Outcome, RunFolder, Stage
-from cst.store import fingerprint_of_file, read_json, read_records, write_json, write_records
+from cst.store import fingerprint_of_file, read_json, read_records, stream_records, write_json, write_records
 from cst.workshop import BASE, Workshop
 
 if TYPE_CHECKING:
     from cst.evaluation.scores import CurvePoint
     from cst.models.loading import LoadedModel
+    from cst.synthesis.shards import Shard
 
 Verb: TypeAlias = Literal["synthesize", "condition", "train", "generate", "judge", "score", "report"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
@@ -40,18 +42,23 @@ def run(
     *,
     until: Verb = "report",
     update: bool = False,
+    budget: Budget | None = None,
+    shard: "Shard | None" = None,
     tell: Callable[[str, Outcome], None] = lambda _name, _outcome: None,
 ) -> dict[str, Outcome]:
     """Bring a run folder up to date, up to and including a verb; what is up to date is left as it is.
 
     Each stage's name and outcome is told as it ends. Killed at any moment, the same call goes on to the same files.
+    The calls of all runs in the folder together keep to the budget. With a shard, its share of the training prompts
+    are all there are.
 
     Raises:
+        BudgetError: The next call might pass the budget; answers so far are kept for a run with a larger one.
         RunFolderError: The folder holds another recipe's run (and `update` isn't set), or another process works in it.
         CstError: A stage's own error; the files of the stages before it are kept.
     """
     home = RunFolder(folder)
-    workshop = Workshop(recipe, folder)
+    workshop = Workshop(recipe, folder, budget=budget, shard=shard)
     with home.locked():
         _keep_recipe(workshop, update=update)
         outcomes: dict[str, Outcome] = {}
@@ -123,29 +130,34 @@ def _prompts(workshop: Workshop) -> Stage:
         write_records(folder / "held_out_prompts.jsonl", held_out)
 
     def depends() -> list[object]:
-        return [workshop.recipe.prompts, workshop.recipe.seed, workshop.prompt_file_fingerprints()]
+        shard = [] if workshop.shard is None else [str(workshop.shard)]
+        return [workshop.recipe.prompts, workshop.recipe.seed, workshop.prompt_file_fingerprints(), *shard]
 
     return Stage("prompts", depends, [], ["prompts.jsonl", "held_out_prompts.jsonl"], work)
 
 
 def _synthesize(workshop: Workshop) -> Stage:
     folder, settings, seed = workshop.folder, workshop.recipe.synthesis, workshop.recipe.seed
+    inputs = ["prompts.jsonl", "held_out_prompts.jsonl"]
 
     def work() -> None:
-        from cst.synthesis.critique import synthesize
+        from cst.synthesis.critique import synthesize_in_chunks
+        from cst.synthesis.gates import faults_of_set
+        from cst.synthesis.output import write_chunks
 
         assert settings is not None
-        chat = workshop.chat(workshop.base, workshop.recipe.model.path, settings.batch_size)
-        prompts = read_records(folder / "prompts.jsonl", Prompt)
-        made = synthesize(prompts, chat, settings, judge=workshop.side_judge, seed=seed)
-        write_records(folder / "pairs.jsonl", made.pairs)
-        write_records(folder / "drops.jsonl", made.drops)
-        write_json(folder / "synthesis.json", made.summary)
+        chat, named = workshop.synthesis_chats()
+        training, held_out = (read_records(folder / name, Prompt) for name in inputs)
+        unasked = faults_of_set(training, held_out, settings.gates)
+        del training, held_out  # a million prompts are streamed from here on
+        prompts, judge = stream_records(folder / "prompts.jsonl", Prompt), workshop.side_judge
+        made = synthesize_in_chunks(prompts, chat, settings, chat_models=named, unasked=unasked, judge=judge, seed=seed)
+        write_json(folder / "synthesis.json", write_chunks(made, folder / "pairs.jsonl", folder / "drops.jsonl"))
 
     def depends() -> list[object]:
-        return [settings, workshop.recipe.judge, workshop.recipe.model, workshop.model_fingerprint, seed]
+        return [settings, workshop.recipe.judge, *workshop.synthesis_models(), seed]
 
-    return Stage("synthesize", depends, ["prompts.jsonl"], ["pairs.jsonl", "drops.jsonl", "synthesis.json"], work)
+    return Stage("synthesize", depends, inputs, ["pairs.jsonl", "drops.jsonl", "synthesis.json"], work)
 
 
 def _preferences_of(model: str) -> str:

@@ -9,91 +9,14 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from cst.recipe_models import ChatModelSettings, ModelSettings
 from cst.records import Record, SafetyConfiguration, Sampling, Text, WordingKind
 from cst.templates import placeholders
 
 FileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is also that of a file: letters, digits, dot, underscore and hyphen."""
 
-BaseUrl: TypeAlias = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")]
-"""An address without credentials or query."""
-
 Tasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
-
-
-class ModelSettings(Record):
-    """The start model: it answers, criticises and rewrites, is tuned, and is the frozen reference."""
-
-    path: Text = Field(description="Folder or hub id of a chat model; `miniature` is the model that ships with cst.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Type of the weights in memory; `auto` is float32 on a CPU, else the checkpoint's."
-    )
-    quantization: Literal["none", "8bit", "4bit"] = Field(
-        default="none",
-        description="Its linear layers in 8 or 4 bits, by bitsandbytes; only adapters can be trained.",
-    )
-    device: str | None = Field(default=None, description="Such as `cpu` or `cuda:0`; by default a GPU if there is one.")
-    system_policy: Literal["native", "fold_into_user"] = Field(
-        default="native",
-        description="For templates without a system role: refuse (`native`), or put its text before the user's.",
-    )
-    chat_template: Path | None = Field(
-        default=None, description="A Jinja chat template in place of the tokenizer's own."
-    )
-
-
-class Prices(Record):
-    """What a model's tokens cost, in any one currency."""
-
-    prompt_per_million: float = Field(default=0.0, ge=0, description="Price of a million tokens that are sent.")
-    completion_per_million: float = Field(default=0.0, ge=0, description="Price of a million tokens that come back.")
-
-
-class EndpointSettings(Record):
-    """A model behind OpenAI-compatible servers: vLLM, SGLang, llama.cpp, ollama, or a hosted API."""
-
-    kind: Literal["endpoint"] = Field(description="A model behind one or several servers.")
-    base_urls: Annotated[tuple[BaseUrl, ...], Field(min_length=1)] = Field(
-        description="Servers of the same model, such as `http://localhost:8000/v1`; the least busy one is asked."
-    )
-    model: Text = Field(description="The model's name at the servers. Answers in the journal are known by it.")
-    api_key_env: str | None = Field(
-        default=None,
-        pattern=r"^[A-Z_][A-Z0-9_]*$",
-        description="Name of the environment variable that holds the key; a key is written down nowhere.",
-    )
-    in_flight: int = Field(default=32, ge=1, le=1024, description="Calls at once, at most; fewer when servers say so.")
-    retries: int = Field(default=12, ge=0, le=100, description="How often a request is asked again before giving up.")
-    first_wait_seconds: float = Field(
-        default=0.5, gt=0, le=600, description="Longest wait before the first retry; it doubles with each."
-    )
-    longest_wait_seconds: float = Field(
-        default=60.0, gt=0, le=3600, description="Waits grow up to this; what Retry-After asks for comes on top."
-    )
-    connect_timeout_seconds: float = Field(default=10.0, gt=0, le=600, description="Longest wait for a connection.")
-    read_timeout_seconds: float = Field(
-        default=600.0, gt=0, le=86400, description="Longest wait for an answer to begin, and again for its end."
-    )
-    token_limit_key: Literal["max_tokens", "max_completion_tokens"] = Field(
-        default="max_tokens", description="What the servers call the longest answer; some take but one of the two."
-    )
-    sends_seed: bool = Field(default=True, description="Send a seed with each request; some hosted APIs refuse it.")
-    logprobs: bool = Field(default=False, description="Ask for the log-probs of the answer's tokens.")
-    prefill: Literal["refuse", "continue_final_message"] = Field(
-        default="refuse",
-        description="For answers with a given beginning: refuse, or ask as vLLM and SGLang understand it.",
-    )
-    prices: Prices = Field(default=Prices(), description="What tokens cost.")
-
-
-class LocalChatSettings(ModelSettings):
-    """A model in this process."""
-
-    kind: Literal["local"] = Field(description="A model in this process.")
-    batch_size: int = Field(default=32, ge=1, le=4096, description="Conversations answered at once.")
-
-
-ChatModelSettings: TypeAlias = Annotated[EndpointSettings | LocalChatSettings, Field(discriminator="kind")]
 
 
 class MiniaturePrompts(Record):
@@ -143,18 +66,37 @@ class SelfCritiqueSettings(Record):
 
     kind: Literal["self_critique"] = Field(description="The model answers, criticises and rewrites.")
     tasks: Tasks = Field(description="Tasks whose prompts are answered in this way.")
+    author: FileName | None = Field(
+        default=None, description="Who answers, by its name in chat_models; by default the start model."
+    )
+    critic: FileName | None = Field(default=None, description="Who criticises; by default the author.")
+    reviser: FileName | None = Field(default=None, description="Who rewrites; by default the author.")
     original_system_prompt: str | None = Field(
         default=None, description="System prompt for the original answer; by default the prompt's own, or none."
     )
-    critique_request: Text = Field(description="Template; may use {prompt} and {original}.")
-    revision_request: Text = Field(description="Template; may use {prompt}, {original} and {critique}.")
+    original_request: Text = Field(default="{prompt}", description="Template of the first question; uses {prompt}.")
+    critique_request: Text = Field(description="Template; may use {prompt}, {original} and {principle}.")
+    revision_request: Text = Field(description="Template; may use {prompt}, {original}, {critique} and {principle}.")
+    rounds: int = Field(
+        default=1, ge=1, le=16, description="Critiques and rewrites; the last rewrite is the next {original}."
+    )
+    principles: dict[Text, Text] = Field(
+        default={}, description="By name, what answers are criticised by; each round of a prompt draws one {principle}."
+    )
 
     @model_validator(mode="after")
     def _templates_ask_for_what_is_known(self) -> "SelfCritiqueSettings":
-        known = {"prompt", "original"}
-        for field, names in (("critique_request", known), ("revision_request", known | {"critique"})):
+        known = {"prompt", "original"} | ({"principle"} if self.principles else set())
+        fields = {"original_request": {"prompt"}, "critique_request": known, "revision_request": known | {"critique"}}
+        for field, names in fields.items():
             for name in sorted(placeholders(getattr(self, field)) - names):
                 raise ValueError(f"{field} asks for {{{name}}}, but only {sorted(names)} can be filled in there")
+        if "prompt" not in placeholders(self.original_request):
+            raise ValueError("original_request doesn't ask for {prompt}: all prompts would be one question; add it")
+        if self.principles and "principle" not in placeholders(self.critique_request + self.revision_request):
+            raise ValueError(
+                "there are principles, but no {principle} in critique_request or revision_request; ask for it"
+            )
         return self
 
 
@@ -163,6 +105,10 @@ class ContrastSettings(Record):
 
     kind: Literal["contrast"] = Field(description="Both answers are sampled, under two system prompts.")
     tasks: Tasks = Field(description="Tasks whose prompts are answered in this way.")
+    author: FileName | None = Field(
+        default=None, description="Who gives the original, by its name in chat_models; by default the start model."
+    )
+    reviser: FileName | None = Field(default=None, description="Who gives the revised answer; by default the author.")
     original_system_prompt: str | None = Field(
         default=None, description="System prompt for the original answer; by default the prompt's own, or none."
     )
@@ -365,6 +311,7 @@ class Recipe(Record):
                 f"training.full trains all weights, and model.quantization={self.model.quantization} keeps them in too "
                 "few bits to be trained; leave one of them out"
             )
+        self._refuse_unknown_cast()
         if self.configurations == "miniature":
             return self
         known = [configuration.name for configuration in self.configurations]
@@ -375,3 +322,13 @@ class Recipe(Record):
                 if name not in known:
                     raise ValueError(f"models.{model} names the configuration {name!r}, but there are only {known}")
         return self
+
+    def _refuse_unknown_cast(self) -> None:
+        for number, method in enumerate(self.synthesis.methods if self.synthesis else ()):
+            for role in ("author", "critic", "reviser"):
+                name = getattr(method, role, None)
+                if name is not None and name not in self.chat_models:
+                    raise ValueError(
+                        f"synthesis.methods.{number} has the {role} {name!r}, but chat_models has only "
+                        f"{list(self.chat_models)}; add it there"
+                    )

@@ -44,6 +44,9 @@ def _check_history(turns: tuple[Message, ...]) -> tuple[Message, ...]:
 History = Annotated[tuple[Message, ...], AfterValidator(_check_history), Field(exclude_if=lambda turns: not turns)]
 """The turns before a prompt: user, assistant, ..., assistant. Where there are none, the field isn't written."""
 
+NOT_WRITTEN_IF_NONE = Field(exclude_if=lambda value: value is None)
+"""For fields that most records do without: files that never had them keep their bytes."""
+
 
 class Sampling(Record):
     """How a response is drawn: temperature 0 is greedy."""
@@ -72,6 +75,7 @@ class Prompt(Record):
     `history` holds the turns before `text`, where the data is a conversation of several turns.
     `groups` names what prompts have in common (`{"frame": "3", "item": "fireball"}`): prompts that share a group are
     not independent, and intervals are bootstrapped over groups.
+    `original` is an answer that the data itself brings; synthesis then samples none.
     """
 
     id: Text
@@ -81,6 +85,7 @@ class Prompt(Record):
     system_prompt: Text | None = None
     groups: dict[str, str] = {}
     history: History = ()
+    original: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
 
     @property
     def turns(self) -> tuple[Message, ...]:
@@ -123,10 +128,28 @@ class SafetyConfiguration(Record):
         return self.prefers.topics.get(prompt.topic, self.prefers.default)
 
 
+class TranscriptStep(Record):
+    """One step on the way to a pair: what a model was asked, and what it said.
+
+    `step` is `original`, `critique` or `revised`, from the second round on with the round's number (`critique_2`).
+    `model` and `request` are None where the prompt brought the answer. `request` is the last user turn; the turns
+    before it are the prompt's and those of earlier steps.
+    """
+
+    step: Text
+    model: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
+    principle: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
+    system_prompt: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
+    request: Annotated[str | None, NOT_WRITTEN_IF_NONE] = None
+    text: str
+    finish_reason: FinishReason
+
+
 class ResponsePair(Record):
     """(x, y0, y1) with its audit trail.
 
-    `critique` is None where the revised answer came by another way than self-critique; `author` says which way.
+    `critique` is the last one, or None where the revised answer came by another way than self-critique; `author` says
+    which way. `transcript` has every step; where there is none, the field isn't written.
     """
 
     prompt: Prompt
@@ -136,6 +159,7 @@ class ResponsePair(Record):
     author: Text
     original_finish_reason: FinishReason = "stop"
     revised_finish_reason: FinishReason = "stop"
+    transcript: Annotated[tuple[TranscriptStep, ...], Field(exclude_if=lambda steps: not steps)] = ()
 
     def response(self, side: Side) -> str:
         """The text of one side."""

@@ -7,7 +7,7 @@ old file or the new one and never half of one. This file knows the shape of no s
 import hashlib
 import json
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from cst.errors import DataError
 from cst.records import Record
 
 R = TypeVar("R", bound=Record)
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def fingerprint(*values: object) -> str:
@@ -122,6 +124,19 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     write_pieces(path, (record.model_dump_json() + "\n" for record in records))
 
 
+@contextmanager
+def record_writer(path: Path) -> Generator[Callable[[Iterable[Record]], None]]:
+    """Write records as they come, one a line; the file is renamed into place when the block ends well.
+
+    Raises:
+        DataError: The system doesn't let it be written.
+    """
+    with replaced(path) as neighbour, neighbour.open("w", encoding="utf-8", newline="\n") as file:
+        yield lambda records: file.writelines(record.model_dump_json() + "\n" for record in records)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def append_record(path: Path, record: Record) -> None:
     """Add one record to the end of a file; whoever is killed while it does may leave half a line.
 
@@ -145,7 +160,20 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     ]
 
 
-def parse_record(line: str, kind: type[R], where: str) -> R:
+def stream_records(path: Path, kind: type[R]) -> Generator[R]:
+    """The records of a JSONL file one after the other, of which no more is held than a line.
+
+    Raises:
+        DataError: As for `read_records`.
+    """
+    with readable(path), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            if text.strip():
+                yield parse_record(text, kind, f"{path}:{number}")
+
+
+def parse_record(line: str | bytes, kind: type[R], where: str) -> R:
     """One record from its JSON; `where` stands in the error."""
     try:
         return kind.model_validate_json(line)
@@ -181,8 +209,19 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: The file is missing, a folder, or not UTF-8.
     """
-    try:
+    with readable(path):
         return path.read_text(encoding="utf-8-sig")
+
+
+@contextmanager
+def readable(path: Path) -> Generator[None]:
+    """Open while `path` is read, so that what is wrong with it is one line that names the file.
+
+    Raises:
+        DataError: The file is missing, a folder, or not UTF-8.
+    """
+    try:
+        yield
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}. Check the path, or run the stage that makes it.") from error
     except IsADirectoryError as error:

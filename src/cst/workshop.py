@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
+from cst.budget import Budget
 from cst.errors import RecipeError
 from cst.journal import Journal
 from cst.preferences.quarantine import quarantine_file
@@ -17,16 +18,22 @@ from cst.preferences.sources import Reading, read_preferences, read_prompts, ref
 from cst.recipe import DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
 from cst.records import MultipleChoiceItem, Preference, Prompt, SafetyConfiguration, Sampling, Side
 from cst.store import fingerprint_of_file, read_records
+from cst.synthesis.casting import cast_of
 
 if TYPE_CHECKING:
-    from cst.chat.base import ChatModel
+    from cst.chat.journalled import Journalled
     from cst.evaluation.judges import Judge
     from cst.models.loading import LoadedModel
     from cst.models.rendering import RenderingDescription
     from cst.synthesis.gates import SideJudge
+    from cst.synthesis.shards import Shard
 
 BASE = "base"
 """The start model's name among the models that are scored."""
+
+
+JOURNAL = "journal.sqlite"
+"""The file of a run folder in which every model call is written down."""
 
 
 def model_folder(path: str) -> str:
@@ -40,11 +47,18 @@ def model_folder(path: str) -> str:
 
 @final
 class Workshop:
-    """What the stages of one run share: the recipe, its folder, the journal, and models as they are needed."""
+    """What the stages of one run share: the recipe, its folder, the journal, and models as they are needed.
 
-    def __init__(self, recipe: Recipe, folder: Path) -> None:
+    All calls of models keep to `budget`. With a `shard`, its share of the training prompts are all there are.
+    """
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, *, budget: Budget | None = None, shard: "Shard | None" = None
+    ) -> None:
         self.recipe = recipe
         self.folder = folder
+        self.shard = shard
+        self._budget = budget
         self._opened = ExitStack()
 
     @cached_property
@@ -81,7 +95,7 @@ class Workshop:
         refuse_repeats((prompt.id for prompt in training), "prompts.training")
         refuse_repeats((prompt.id for prompt in held_out), "prompts.held_out")
         refuse_overlap(training, held_out)
-        return training, held_out
+        return training if self.shard is None else self.shard.share(training), held_out
 
     def _read(self, source: PromptSource, *, held_out: bool) -> list[Prompt]:
         if isinstance(source, PromptFile):
@@ -160,16 +174,49 @@ class Workshop:
     @cached_property
     def journal(self) -> Journal:
         """Where every model call is written down."""
-        return Journal(self.folder / "journal.sqlite")
+        return Journal(self.folder / JOURNAL, budget=self._budget)
 
-    def chat(self, loaded: "LoadedModel", name: str, batch_size: int) -> "ChatModel":
+    def chat(self, loaded: "LoadedModel", name: str, batch_size: int) -> "Journalled":
         """A model to talk to, whose answers are journalled."""
         from cst.chat.journalled import Journalled
         from cst.chat.local import LocalChat
 
         return Journalled(LocalChat(loaded, name=name, batch_size=batch_size), self.journal)
 
-    def chat_model(self, name: str) -> "ChatModel":
+    @cached_property
+    def synthesis_cast(self) -> tuple[str | None, ...]:
+        """The names of the chat models that have a role in synthesis, each once; None for the start model."""
+        methods = self.recipe.synthesis.methods if self.recipe.synthesis else ()
+        return tuple(dict.fromkeys(name for method in methods for name in cast_of(method).values()))
+
+    def synthesis_chats(self) -> "tuple[Journalled | None, dict[str, Journalled]]":
+        """The start model, if it has a role in synthesis, and those of `chat_models` that have one.
+
+        Raises:
+            RecipeError: As for `chat_model`.
+        """
+        assert self.recipe.synthesis is not None
+        named = {name: self.chat_model(name) for name in self.synthesis_cast if name is not None}
+        if None not in self.synthesis_cast:
+            return None, named
+        return self.chat(self.base, self.recipe.model.path, self.recipe.synthesis.batch_size), named
+
+    def synthesis_models(self) -> list[object]:
+        """What decides the answers of all models that have a role in synthesis."""
+        from cst.models.folders import model_fingerprint
+
+        deciding: list[object] = []
+        for name in self.synthesis_cast:
+            if name is None:
+                deciding += [self.recipe.model, self.model_fingerprint]
+                continue
+            settings = self.recipe.chat_models[name]
+            deciding += [name, settings]
+            if settings.kind == "local":
+                deciding.append(model_fingerprint(model_folder(settings.path), chat_template=settings.chat_template))
+        return deciding
+
+    def chat_model(self, name: str) -> "Journalled":
         """A model that the recipe names in `chat_models`, whose answers are journalled.
 
         Raises:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from cst.chat.base import ChatReply, ChatRequest, Sampling
 from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
-from cst.errors import DataError
-from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
+from cst.errors import DataError, RecipeError
+from cst.recipe import ContrastSettings, GateSettings, SelfCritiqueSettings, SynthesisSettings
 from cst.records import Message, Prompt, Side
-from cst.synthesis.critique import synthesize
+from cst.synthesis.critique import PROMPTS_AT_ONCE, drawn_principle, synthesize, synthesize_in_chunks
 
 CRITIQUE = SelfCritiqueSettings(
     kind="self_critique",
@@ -29,6 +29,15 @@ CONTRAST = ContrastSettings(
     revised_prefix="As an AI, ",
 )
 SETTINGS = SynthesisSettings(methods=(CRITIQUE, CONTRAST))
+NO_GATES = GateSettings(
+    refused_originals=False,
+    leaking_revisions=False,
+    persona_artefacts=False,
+    cut_answers=False,
+    nearly_equal=None,
+    near_duplicates=None,
+    close_to_held_out=None,
+)
 HARMLESS = Prompt(id="h", text="How?", task="harmless", system_prompt="Own.")
 PERSONA = Prompt(id="t", text="Who are you?", task="truthfulness", system_prompt="You are a baker.")
 
@@ -195,3 +204,149 @@ def test_a_task_that_not_just_one_method_claims_is_refused_before_anything_is_as
     with pytest.raises(DataError, match=f"Prompt h has the task 'harmless', which {claims} of .* in just one of them"):
         synthesize([HARMLESS], chat, settings)
     assert chat.asked == []
+
+
+def test_the_roles_may_be_different_models():
+    models = {name: ScriptedChat(by_step(), name=name) for name in ("mia", "leo", "eva")}
+    method = CRITIQUE.model_copy(update={"author": "mia", "critic": "leo", "reviser": "eva"})
+    (pair,) = synthesize([HARMLESS], None, SynthesisSettings(methods=(method,)), chat_models=models).pairs
+
+    assert {name: [request.id for request in chat.asked] for name, chat in models.items()} == {
+        "mia": ["original/h"],
+        "leo": ["critique/h"],
+        "eva": ["revised/h"],
+    }
+    assert [(step.step, step.model) for step in pair.transcript] == [
+        ("original", "mia"),
+        ("critique", "leo"),
+        ("revised", "eva"),
+    ]
+
+
+@pytest.mark.parametrize("method", [CRITIQUE, CONTRAST])
+def test_an_author_does_what_no_one_else_is_named_for(method):
+    start, mia = ScriptedChat(by_step()), ScriptedChat(by_step())
+    settings = SynthesisSettings(methods=(method.model_copy(update={"author": "mia"}),))
+    prompt = HARMLESS if method is CRITIQUE else PERSONA
+    synthesize([prompt], start, settings, chat_models={"mia": mia})
+
+    assert start.asked == []
+    assert len(mia.asked) == (3 if method is CRITIQUE else 2)
+
+
+@pytest.mark.parametrize(
+    ("author", "words"), [(None, "no start model is given, and it is the author"), ("mia", "chat_models has no 'mia'")]
+)
+def test_a_role_without_a_model_is_refused(author, words):
+    settings = SynthesisSettings(methods=(CRITIQUE.model_copy(update={"author": author}),))
+
+    with pytest.raises(RecipeError, match=words):
+        synthesize([HARMLESS], None, settings)
+
+
+def test_each_round_criticises_what_the_round_before_made_of_the_answer():
+    said = {"critique": "Too bold.", "revised": "Softer.", "critique_2": "Still bold.", "revised_2": "Soft."}
+    chat = ScriptedChat(lambda request: said.get(request.id.split("/")[0], "So."))
+    settings = SynthesisSettings(methods=(CRITIQUE.model_copy(update={"rounds": 2}),))
+    (pair,) = synthesize([HARMLESS], chat, settings).pairs
+
+    assert turns(chat.asked[4]) == [
+        ("user", "How?"),
+        ("assistant", "Softer."),
+        ("user", "What is wrong with Softer. as an answer to How??"),
+        ("assistant", "Still bold."),
+        ("user", "Now mend Softer. by Still bold.."),
+    ]
+    assert (pair.original, pair.critique, pair.revised) == ("So.", "Still bold.", "Soft.")
+    assert [step.step for step in pair.transcript] == ["original", *said]
+
+
+def test_only_the_last_rewrite_has_to_show_the_revised_side():
+    said = {"original": "Yes it is", "revised": "Yes it surely is", "revised_2": "No way"}
+    chat = ScriptedChat(lambda request: said.get(request.id.split("/")[0], "Hm"))
+    once, twice = (SynthesisSettings(methods=(CRITIQUE.model_copy(update={"rounds": n}),)) for n in (1, 2))
+
+    assert len(synthesize([HARMLESS], chat, twice, judge=side_of).pairs) == 1
+    assert [drop.reason for drop in synthesize([HARMLESS], chat, once, judge=side_of).drops] == [
+        "revised_shows_the_original_side"
+    ]
+
+
+def test_a_rounds_critique_and_rewrite_speak_of_the_same_principle_and_the_transcript_names_it():
+    principles = {"kind": "Be {critique} kind.", "true": "Be true."}
+    method = CRITIQUE.model_copy(
+        update={
+            "principles": principles,
+            "rounds": 3,
+            "critique_request": "{principle}",
+            "revision_request": "So {principle}",
+        }
+    )
+    prompts = [HARMLESS.model_copy(update={"id": f"p{n}", "text": f"How {n}?"}) for n in range(40)]
+    chat = ScriptedChat(lambda request: request.id)
+    drawn = [
+        [step.principle for step in pair.transcript[1:]]
+        for pair in synthesize(prompts, chat, SynthesisSettings(methods=(method,))).pairs
+    ]
+
+    assert all(names[::2] == names[1::2] for names in drawn)
+    assert {name for names in drawn for name in names} == set(principles)
+    assert len({tuple(names) for names in drawn}) == 2**3
+    asked = {request.messages[-1].content for request in chat.asked if request.id.startswith("critique")}
+    assert asked == set(principles.values())
+
+
+@given(st.integers(0, 9), st.integers(1, 4))
+def test_the_drawing_of_principles_is_fair_and_depends_on_seed_round_and_prompt(seed, number):
+    names = ["a", "b", "c"]
+    drawn = [drawn_principle(dict.fromkeys(names, "."), f"p{n}", number, seed) for n in range(300)]
+    other = [drawn_principle(dict.fromkeys(names, "."), f"p{n}", number, seed + 1) for n in range(300)]
+
+    assert min(drawn.count(name) for name in names) > 60
+    assert drawn != other
+    assert drawn_principle({}, "p", number, seed) is None
+
+
+def test_the_first_question_may_be_wrapped_and_the_critic_sees_the_bare_prompt():
+    chat = ScriptedChat(by_step())
+    method = CRITIQUE.model_copy(update={"original_request": "In verse: {prompt}"})
+    synthesize([HARMLESS.model_copy(update={"text": "{prompt}"})], chat, SynthesisSettings(methods=(method,)))
+
+    assert turns(chat.asked[0])[-1] == ("user", "In verse: {prompt}")
+    assert turns(chat.asked[1])[0] == ("user", "{prompt}")
+
+
+def test_chunks_hold_what_one_list_holds_and_a_prompt_is_read_when_its_chunk_begins():
+    prompts = [HARMLESS.model_copy(update={"id": f"p{n}"}) for n in range(PROMPTS_AT_ONCE + 7)]
+    read: list[str] = []
+
+    def reading():
+        for prompt in prompts:
+            read.append(prompt.id)
+            yield prompt
+
+    chat = ScriptedChat(lambda request: request.id, batch_size=4096)
+    chunks = synthesize_in_chunks(reading(), chat, SETTINGS)
+    first = next(chunks)
+
+    assert len(read) == len(first.pairs) == PROMPTS_AT_ONCE
+    assert [pair.prompt.id for chunk in (first, *chunks) for pair in chunk.pairs] == [prompt.id for prompt in prompts]
+
+
+def test_faults_of_prompts_and_pairs_are_named_drops_and_their_prompts_are_not_asked():
+    texts = ["How is rope made?", "How is rope made ?", "Where is the old mill?", "Who sings?"]
+    prompts = [HARMLESS.model_copy(update={"id": f"p{n}", "text": text}) for n, text in enumerate(texts)]
+    held_out = [HARMLESS.model_copy(update={"id": "held", "text": "Where is the old mill?"})]
+    said = {"original": "I am sorry, but I cannot help you with that."}
+    chat = ScriptedChat(lambda r: said.get(r.id.split("/")[0], "So.") if r.id.endswith("p3") else by_step()(r))
+    result = synthesize(prompts, chat, SETTINGS, held_out=held_out)
+    open_gates = SETTINGS.model_copy(update={"gates": NO_GATES})
+
+    assert [pair.prompt.id for pair in result.pairs] == ["p0"]
+    assert {drop.prompt_id: drop.reason for drop in result.drops} == {
+        "p1": "prompt_near_an_earlier_prompt",
+        "p2": "prompt_near_a_held_out_prompt",
+        "p3": "original_begins_as_refusal",
+    }
+    assert {request.id.split("/")[1] for request in chat.asked} == {"p0", "p3"}
+    assert len(synthesize(prompts, chat, open_gates, held_out=held_out).pairs) == len(prompts)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cst.chat.base import ChatReply
-from cst.recipe import ContrastSettings, GateSettings, SynthesisSettings
+from cst.recipe import GateSettings
 from cst.records import Drop, Prompt, ResponsePair, Side
 from cst.synthesis.gates import faults_of_pair, faults_of_set, sound_pairs, summarize, unfit, unfit_for_side
 
@@ -113,12 +113,11 @@ def test_what_a_model_ended_by_itself_is_not_cut():
 
 def test_a_pair_with_faults_is_dropped_for_the_first_of_them_and_keeps_its_texts():
     faulty = PAIR.model_copy(update={"original": "[Pirate Mode] Arr!", "revised": "My previous answer was rash."})
-    closed = SynthesisSettings(methods=(ContrastSettings(kind="contrast", tasks=("a",)),))
-    kept, drops = sound_pairs([PAIR, faulty], closed)
+    kept, drops = sound_pairs([PAIR, faulty], GATES)
 
     assert kept == [PAIR]
     assert [(drop.reason, drop.original) for drop in drops] == [("revised_speaks_of_revision", "[Pirate Mode] Arr!")]
-    assert sound_pairs([PAIR, faulty], closed.model_copy(update={"gates": NO_GATES})) == ([PAIR, faulty], [])
+    assert sound_pairs([PAIR, faulty], NO_GATES) == ([PAIR, faulty], [])
 
 
 def prompt(text: str, system_prompt: str | None = None) -> Prompt:

@@ -18,7 +18,7 @@ from cst.chat.endpoint_messages import body_of, reply_of, unusable, withheld
 from cst.chat.pace import Pace
 from cst.chat.replicas import Replicas
 from cst.errors import EndpointError, RecipeError
-from cst.recipe import EndpointSettings
+from cst.recipe_models import EndpointSettings
 from cst.store import fingerprint
 
 NO_KEY = "none"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from cst.chat.base import ChatModel
 from cst.chat.journalled import Journalled
 from cst.journal import Journal
-from cst.recipe import ChatModelSettings, LocalChatSettings
+from cst.recipe_models import ChatModelSettings, LocalChatSettings
 
 
 @contextmanager

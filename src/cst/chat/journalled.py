@@ -15,7 +15,7 @@ from cst.chat.costs import FREE, cost_of, highest_cost
 from cst.chat.pace import Pace
 from cst.errors import EndpointError
 from cst.journal import Call, Journal
-from cst.recipe import Prices
+from cst.recipe_models import Prices
 from cst.store import fingerprint
 
 
@@ -42,6 +42,11 @@ class Journalled:
     def fingerprint(self) -> str:
         """The model's fingerprint."""
         return self._chat.fingerprint
+
+    @property
+    def prices(self) -> Prices:
+        """What the model's tokens cost."""
+        return self._prices
 
     @property
     def pace(self) -> Pace:

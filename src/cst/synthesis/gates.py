@@ -11,7 +11,7 @@ from typing import TypeAlias
 from cst.chat.base import ChatReply
 from cst.faults import has_persona_artefact, is_cut, likeness, speaks_of_revision
 from cst.near_duplicates import near_duplicate_groups, nearest_known
-from cst.recipe import GateSettings, SynthesisSettings
+from cst.recipe import GateSettings
 from cst.records import Drop, FinishReason, Prompt, Record, ResponsePair, Side
 from cst.refusals import begins_as_refusal
 
@@ -80,15 +80,15 @@ def _are_alike(first: str, second: str, threshold: float | None) -> bool:
     return threshold is not None and likeness(first, second) >= threshold
 
 
-def sound_pairs(pairs: Sequence[ResponsePair], settings: SynthesisSettings) -> tuple[list[ResponsePair], list[Drop]]:
+def sound_pairs(pairs: Sequence[ResponsePair], settings: GateSettings) -> tuple[list[ResponsePair], list[Drop]]:
     """The pairs without a fault, and the others as drops, each for the first of its faults."""
     reasons = [
         faults_of_pair(
             pair.prompt.text,
             pair.original,
             pair.revised,
-            settings.gates,
-            original_finish_reason=pair.original_finish_reason,
+            settings,
+            original_finish_reason=None if pair.prompt.original is not None else pair.original_finish_reason,
             revised_finish_reason=pair.revised_finish_reason,
         )
         for pair in pairs
@@ -111,15 +111,15 @@ def _drop(pair: ResponsePair, reason: str) -> Drop:
 def faults_of_set(prompts: Sequence[Prompt], held_out: Sequence[Prompt], settings: GateSettings) -> dict[int, str]:
     """The indices of prompts that are not to be asked, and why: close to a held-out prompt, or to an earlier prompt.
 
-    Prompts with another system prompt ask something else: they are no near-duplicates of one another.
+    Prompts of another task, or with another system prompt, ask for something else and are no near-duplicates.
     """
     texts = [_asked(prompt) for prompt in prompts]
     found: dict[int, str] = {}
     if settings.near_duplicates is not None:
         groups = near_duplicate_groups(texts, threshold=settings.near_duplicates)
-        first: set[tuple[int, str | None]] = set()
+        first: set[tuple[int, str, str | None]] = set()
         for index, group in enumerate(groups):
-            key = (group, prompts[index].system_prompt)
+            key = (group, prompts[index].task, prompts[index].system_prompt)
             if key in first:
                 found[index] = "prompt_near_an_earlier_prompt"
             first.add(key)

@@ -66,7 +66,7 @@ PROMPT_FORMATS: tuple[Format[Prompt], ...] = (
         dict.fromkeys(("id", "text", "task"), TEXT),
         dict,
         lambda prompt: prompt.model_dump(mode="json"),
-        may=("topic", "system_prompt", "groups", "history"),
+        may=("topic", "system_prompt", "groups", "history", "original"),
         adds_identity=False,
     ),
     _flat("prompts", "prompt"),
