@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_gates import NO_GATES
 
 from cst.chat.base import ChatReply, ChatRequest, Sampling
 from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError, RecipeError
-from cst.recipe import ContrastSettings, GateSettings, SelfCritiqueSettings, SynthesisSettings
+from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
 from cst.records import Message, Prompt, Side
 from cst.synthesis.critique import PROMPTS_AT_ONCE, drawn_principle, synthesize, synthesize_in_chunks
 
@@ -29,15 +30,6 @@ CONTRAST = ContrastSettings(
     revised_prefix="As an AI, ",
 )
 SETTINGS = SynthesisSettings(methods=(CRITIQUE, CONTRAST))
-NO_GATES = GateSettings(
-    refused_originals=False,
-    leaking_revisions=False,
-    persona_artefacts=False,
-    cut_answers=False,
-    nearly_equal=None,
-    near_duplicates=None,
-    close_to_held_out=None,
-)
 HARMLESS = Prompt(id="h", text="How?", task="harmless", system_prompt="Own.")
 PERSONA = Prompt(id="t", text="Who are you?", task="truthfulness", system_prompt="You are a baker.")
 
