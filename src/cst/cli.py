@@ -54,12 +54,16 @@ def _verb(verb: str) -> Callable[..., None]:
         folder: FolderOption = None,
         overrides: SetOption = None,
         update: UpdateOption = False,
+        max_calls: MaxCallsOption = None,
+        max_cost: MaxCostOption = None,
         as_json: JsonOption = False,
     ) -> None:
         from cst import console
+        from cst.budget import Budget
 
         read = console.read_recipe(recipe, overrides or [])
-        console.bring(read, console.folder_of(read, folder), until=verb, update=update, as_json=as_json)
+        home, budget = console.folder_of(read, folder), Budget(max_calls=max_calls, max_cost=max_cost)
+        console.bring(read, home, until=verb, update=update, budget=budget, as_json=as_json)
 
     return command
 
@@ -108,24 +112,9 @@ for _name, _help in VERB_HELP.items():
     app.command(_name, help=_long, short_help=_help)(synthesize if _name == "synthesize" else _verb(_name))
 
 
-@app.command("run")
-def run_all(
-    recipe: RecipePath,
-    folder: FolderOption = None,
-    overrides: SetOption = None,
-    update: UpdateOption = False,
-    max_calls: MaxCallsOption = None,
-    max_cost: MaxCostOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """All seven verbs: from a recipe to a report. What is up to date is left as it is."""
-    from cst import console
-    from cst.budget import Budget
-
-    read = console.read_recipe(recipe, overrides or [])
-    budget = Budget(max_calls=max_calls, max_cost=max_cost)
-    home = console.folder_of(read, folder)
-    console.bring(read, home, until="report", update=update, budget=budget, as_json=as_json)
+app.command("run", help="All seven verbs: from a recipe to a report. What is up to date is left as it is.")(
+    _verb("report")
+)
 
 
 @app.command()
