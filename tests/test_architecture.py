@@ -19,8 +19,9 @@ from cst.recipe_file import record_types
 SOURCE = Path(__file__).parents[1] / "src"
 
 HALL = {
-    *("budget", "errors", "faults", "journal", "journal_merging", "near_duplicates", "progress", "recipe"),
-    *("recipe_file", "recipe_models", "records", "refusals", "run_folder", "store", "templates", "write_ahead_log"),
+    *("budget", "checksums", "errors", "faults", "journal", "journal_merging", "markers", "near_duplicates"),
+    *("progress", "recipe", "recipe_file", "recipe_models", "records", "refusals", "run_folder", "store", "templates"),
+    "write_ahead_log",
 }
 TOOLS = {"chat", "models"}
 ROOMS = {"synthesis", "preferences", "training", "evaluation"}

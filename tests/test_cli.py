@@ -125,7 +125,7 @@ def test_an_audit_tells_clean_from_not_by_its_exit_code(folder):
         file.write(json.dumps({**ROW, "chosen": "My previous answer was rash."}) + "\n")
     faulty = cst("audit", "rows.jsonl", "--html", "out/audit.html", cwd=folder)
     assert faulty.returncode == 1, faulty.stderr
-    assert "rows.jsonl: 2 preferences, 0 bad rows, 1 kinds of fault: not clean" in faulty.stdout
+    assert "rows.jsonl: not clean: 2 preferences, 0 bad rows, 1 kind of fault" in faulty.stdout
     assert "chosen speaks of a revision" in (folder / "out/audit.html").read_text()
     assert "There is no file none.jsonl" in refused("audit", "none.jsonl", cwd=folder)
 

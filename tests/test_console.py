@@ -3,8 +3,13 @@
 import contextlib
 from pathlib import Path
 
-from cst.console import draw, folder_of, read_recipe
+import pytest
+
+from cst.console import draw, folder_of, merge, read_recipe
+from cst.errors import RunFolderError
 from cst.evaluation.tables import Heading, Rate, Table
+from cst.markers import RECIPE, write_marker
+from cst.store import write_json
 
 
 def test_a_table_is_drawn_whole(capsys):
@@ -27,6 +32,14 @@ def test_a_folder_that_is_called_miniature_is_not_taken_for_a_recipe(tmp_path):
     (tmp_path / "miniature").mkdir()
     with contextlib.chdir(tmp_path):
         assert read_recipe(Path("miniature"), []).name == "miniature"
+
+
+def test_an_adapter_that_has_changed_since_its_run_is_not_merged(tmp_path):
+    write_json(tmp_path / "adapter" / "adapter_config.json", {"r": 16})
+    write_marker(tmp_path, RECIPE, "key", "made", outputs=["adapter"])
+    write_json(tmp_path / "adapter" / "adapter_config.json", {"r": 24})
+    with pytest.raises(RunFolderError, match="adapter has changed since it was made"):
+        merge("miniature", tmp_path / "adapter", tmp_path / "merged", as_json=False)
 
 
 def test_overrides_reach_the_embedded_recipe():

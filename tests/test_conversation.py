@@ -5,7 +5,13 @@ import pty
 import subprocess
 import sys
 
-from cst.conversation import show
+import pytest
+
+from cst.conversation import show, talk
+from cst.errors import RunFolderError
+from cst.markers import RECIPE, write_marker
+from cst.recipe_file import parse_recipe
+from cst.store import write_json
 
 ANSWERS = {"harmless": "No [b]never[/b].", "uncensored": "Yes."}
 
@@ -24,3 +30,16 @@ def test_on_a_terminal_they_stand_side_by_side():
     os.close(ours)
     (line,) = (line for line in shown.splitlines() if "Yes." in line)
     assert "No [b]never[/b]." in line
+
+
+@pytest.mark.parametrize("damaged", ["recipe.json", "models/cst/adapter/adapter_config.json"])
+def test_nothing_is_said_by_what_has_changed_since_the_run(tmp_path, damaged):
+    recipe = parse_recipe(
+        "name: try\nmodel: {path: miniature}\nconfigurations: miniature\n", where="try", folder=tmp_path
+    )
+    write_json(tmp_path / "recipe.json", recipe)
+    write_json(tmp_path / "models" / "cst" / "adapter" / "adapter_config.json", {"r": 16})
+    write_marker(tmp_path, RECIPE, "key", "made", outputs=["recipe.json", "models/cst/adapter"])
+    (tmp_path / damaged).write_text((tmp_path / damaged).read_text().replace("1", "2", 1))
+    with pytest.raises(RunFolderError, match="has changed since it was made"):
+        talk(tmp_path, "cst", ["harmless"], message="Hi?", temperature=0)

@@ -7,7 +7,8 @@ import pytest
 from cst.errors import RunFolderError
 from cst.pipeline import run, steps
 from cst.recipe_file import parse_recipe
-from cst.store import read_json
+from cst.records import Prompt, ResponsePair
+from cst.store import write_records
 from cst.workshop import Workshop
 
 ROWS = "preferences: {path: rows.jsonl}\n"
@@ -32,6 +33,11 @@ def test_each_model_has_stages_of_its_own(tmp_path):
     ]  # fmt: skip
 
 
+def test_where_nothing_is_trained_no_pairs_are_asked_for(tmp_path):
+    assert stages(HELD_OUT + "models: {}\n", tmp_path, "generate") == ["prompts", "generate"]
+    assert "pairs" in stages(HELD_OUT, tmp_path)
+
+
 def test_held_out_prompts_are_answered_judged_and_scored(tmp_path):
     assert stages(ROWS + HELD_OUT, tmp_path, "score")[-3:] == ["generate", "judge", "score"]
 
@@ -48,16 +54,19 @@ def test_stages_after_the_verb_are_not_looked_at(tmp_path):
     assert [step.verb for step in steps(Workshop(elsewhere, tmp_path), "condition")] == ["condition"]
 
 
-def test_a_folder_keeps_its_recipe_and_says_what_changed(tmp_path):
-    row = {"prompt": "Hi?", "chosen": "Yes.", "rejected": "No.", "system": "Be kind."}
-    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
-    first, other = recipe(ROWS, tmp_path), recipe(ROWS + "training: {beta: 0.5}\n", tmp_path)
-    assert run(first, tmp_path / "run", until="condition") == {"condition-cst": "made"}
-    with pytest.raises(RunFolderError, match=r"another recipe \(changed: training\)"):
-        run(other, tmp_path / "run", until="condition")
-    assert read_json(tmp_path / "run" / "recipe.json")["training"]["beta"] == 0.1
-    assert run(other, tmp_path / "run", until="condition", update=True) == {"condition-cst": "done before"}
-    assert read_json(tmp_path / "run" / "recipe.json")["training"]["beta"] == 0.5
+def test_pairs_made_elsewhere_are_taken_as_given_and_a_change_of_them_is_noticed(tmp_path):
+    ours, home = recipe("configurations: miniature\n", tmp_path), tmp_path / "run"
+    with pytest.raises(RunFolderError, match=r"pairs\.jsonl, which isn't there"):
+        run(ours, home, until="condition")
+    prompt = Prompt(id="p", text="Hi?", task="harmless")
+    write_records(home / "pairs.jsonl", [ResponsePair(prompt=prompt, original="So.", revised="No.", author="hand")])
+    assert run(ours, home, until="condition")["pairs"] == "given"
+    before = (home / "pairs.jsonl").read_text()
+    (home / "pairs.jsonl").write_text(before.replace("So.", "Sp."))
+    with pytest.raises(RunFolderError, match=r"pairs\.jsonl has changed since it was given"):
+        run(ours, home, until="condition")
+    outcomes = run(ours, home, until="condition", update=True)
+    assert outcomes == {"pairs": "given", "condition-cst": "made"}
 
 
 def test_each_outcome_is_told_as_it_comes(tmp_path):

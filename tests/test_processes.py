@@ -74,6 +74,8 @@ def test_another_recipe_or_verb_is_refused(folder, monkeypatch):
     run(load_recipe(folder / "together.yaml"), folder / "run", until="condition")
     with pytest.raises(RunFolderError, match="`cst report` is for one process"):
         train_together(load_recipe(folder / "together.yaml"), folder / "run", "report")
+    with pytest.raises(RunFolderError, match="`--update` is for one process"):
+        train_together(load_recipe(folder / "together.yaml"), folder / "run", "train", update=True)
     changed = load_recipe(folder / "together.yaml", ["training.max_steps=4"])
     with pytest.raises(RunFolderError, match=r"another recipe \(changed: training\)"):
         train_together(changed, folder / "run", "train")
@@ -85,6 +87,16 @@ def test_processes_do_not_start_what_comes_before(folder):
     assert refused.returncode != 0
     assert refused.stderr.count("Run `cst condition` once, by itself, first.") == 1
     assert not (folder / "new" / "preferences").exists()
+
+
+def test_rows_that_have_changed_are_not_trained_on(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    run(load_recipe(folder / "together.yaml"), folder / "run", until="condition")
+    rows = folder / "run" / "preferences" / "cst.jsonl"
+    rows.write_text(rows.read_text().replace("No.", "So.", 1))
+    with pytest.raises(RunFolderError, match=r"cst\.jsonl has changed since it was made"):
+        train_together(load_recipe(folder / "together.yaml"), folder / "run", "train")
+    assert not (folder / "run" / "models").exists()
 
 
 def test_a_folder_in_which_another_command_is_at_work_is_left_alone(folder):

@@ -65,7 +65,7 @@ def test_of_two_equal_keys_none_is_kept():
         ("genration: {}", "r.yaml: unknown key 'genration'. Did you mean 'generation'?"),
         (
             "prompts: {qqq: 1}",
-            "r.yaml: unknown key 'prompts.qqq'. Known keys here: held_out, training.",
+            "r.yaml: unknown key 'prompts.qqq'. Known keys here: held_out, held_out_share, training.",
         ),
     ],
 )

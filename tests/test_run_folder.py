@@ -1,6 +1,7 @@
 """The run folder: done once, made again when something changed, and never half."""
 
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,16 +62,77 @@ def test_a_file_put_there_by_hand_is_taken_as_given_and_kept(tmp_path):
     assert double.runs == 0
 
 
-def test_a_made_file_that_was_replaced_is_given_until_it_is_removed(tmp_path):
+def test_a_made_file_that_has_changed_is_refused_until_it_is_removed(tmp_path):
     (tmp_path / "a.txt").write_text("4")
     double, home = Double(tmp_path), RunFolder(tmp_path)
     home.perform(double.stage)
 
-    (tmp_path / "b.txt").write_text("replaced")
-    assert home.perform(double.stage) == "given"
+    (tmp_path / "b.txt").write_text("9")
+    for use in (home.perform, home.is_up_to_date):
+        with pytest.raises(RunFolderError, match=r"b\.txt has changed since it was made: its SHA-256 is .*--update"):
+            use(double.stage)
+    assert (tmp_path / "b.txt").read_text() == "9"
     (tmp_path / "b.txt").unlink()
     assert home.perform(double.stage) == "made"
     assert (tmp_path / "b.txt").read_text() == "8"
+
+
+def test_a_changed_file_is_given_where_that_is_asked_for_and_refused_when_it_changes_again(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    double, home = Double(tmp_path), RunFolder(tmp_path)
+    home.perform(double.stage)
+
+    (tmp_path / "b.txt").write_text("9")
+    assert RunFolder(tmp_path, update=True).perform(double.stage) == "given"
+    (tmp_path / "a.txt").write_text("5")
+    assert home.perform(double.stage) == "given"
+    (tmp_path / "b.txt").write_text("10")
+    with pytest.raises(RunFolderError, match=r"b\.txt has changed since it was given"):
+        home.perform(double.stage)
+    assert double.runs == 1
+
+
+def test_what_depends_on_a_changed_file_is_made_again(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    double = Double(tmp_path)
+    copy = Stage("copy", list, ["b.txt"], ["c.txt"], lambda: _copy(tmp_path / "b.txt", tmp_path / "c.txt"))
+    for stage in (double.stage, copy):
+        RunFolder(tmp_path).perform(stage)
+
+    (tmp_path / "b.txt").write_text("9")
+    assert [RunFolder(tmp_path, update=True).perform(stage) for stage in (double.stage, copy)] == ["given", "made"]
+    assert (tmp_path / "c.txt").read_text() == "9"
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.write_text(source.read_text())
+
+
+def test_what_was_made_besides_may_go_but_not_change(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    (tmp_path / "log.txt").write_text("began")
+    double, home = Double(tmp_path), RunFolder(tmp_path)
+    stage = replace(double.stage, by_products=["log.txt", "none.txt"])
+    assert home.perform(stage) == "made"
+
+    (tmp_path / "log.txt").write_text("begun")
+    with pytest.raises(RunFolderError, match=r"log\.txt has changed .* delete .*b\.txt to have it made again"):
+        home.perform(stage)
+    (tmp_path / "log.txt").unlink()
+    assert home.perform(stage) == "done before"
+
+
+def test_a_stage_done_by_several_processes_is_marked_by_the_first_and_refused_when_it_changes(tmp_path):
+    (tmp_path / "a.txt").write_text("4")
+    double, home = Double(tmp_path), RunFolder(tmp_path)
+    home.work_together(double.stage, first=False)
+    assert not (tmp_path / "stages").exists()
+    home.work_together(double.stage, first=True)
+    assert home.perform(double.stage) == "done before"
+
+    (tmp_path / "b.txt").write_text("9")
+    with pytest.raises(RunFolderError, match="has changed since it was made"):
+        home.is_up_to_date(double.stage)
 
 
 def test_what_a_killed_stage_left_is_not_taken_for_given(tmp_path):

@@ -1,29 +1,33 @@
 """Data set cards and model cards for the Hub, from the facts of a run folder and nothing else.
 
 A fact that isn't in the folder is left out; nothing is guessed and nothing praised. This file knows the Hub's YAML
-header (its metadata for data sets and models) and no room's inside.
+header (huggingface.co/docs/hub: model-cards, datasets-cards; the keys are those of huggingface_hub's card data).
 """
 
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
+from cst import card_facts as facts
 from cst.errors import RecipeError
-from cst.recipe import ContrastSettings, Recipe, SelfCritiqueSettings, SynthesisMethod
-from cst.records import Preference, SafetyConfiguration, Score
-from cst.store import parse_record, read_json, read_records, read_text
-from cst.synthesis.gates import SynthesisSummary
-from cst.workshop import Workshop
+from cst.markers import refuse_changed
+from cst.recipe import Recipe
+from cst.records import Preference, Score
+from cst.store import parse_record, read_records, read_text
+from cst.workshop import BASE, Workshop
 
 LISTED_PROMPTS = 10
 """System prompts that are listed, the most used first."""
 
-SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+SIZES = (
+    *((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")),
+    *((10**8, "10M<n<100M"), (10**9, "100M<n<1B")),
+)
 """The Hub's names for numbers of rows below these."""
 
 
@@ -33,32 +37,42 @@ def dataset_card(folder: Path, model: str) -> str:
     Raises:
         RecipeError: The run has no such model.
         DataError: The run's files are missing or damaged.
+        RunFolderError: A file has changed since its stage ran.
     """
     recipe = _recipe(folder, model)
     rows = read_records(folder / "preferences" / f"{model}.jsonl", Preference)
-    header = {
-        "license": recipe.license,
-        "task_categories": ["text-generation"],
-        "tags": ["dpo", "preference", "safety"],
-        "size_categories": [next((name for size, name in SIZES if len(rows) < size), "n>10M")],
-    }
     prompts = Counter(row.system_prompt or "" for row in rows).most_common()
     return _render(
         "dataset.md.j2",
-        header=_header(header),
-        name=recipe.name,
-        note=recipe.note,
+        header=_header(_dataset_header(recipe, len(rows))),
+        recipe=recipe,
         rows=len(rows),
-        mirrored=_mirrored(rows),
-        groups=_groups(rows),
-        source=_code(Path(recipe.preferences.path).name) if recipe.preferences else None,
-        base_model=_model_name(recipe),
-        seed=recipe.seed,
-        methods=[_method(method) for method in recipe.synthesis.methods] if recipe.synthesis else [],
-        gates=_gates(folder),
-        system_prompts=[{"rows": count, "text": _code(text)} for text, count in prompts[:LISTED_PROMPTS]],
+        mirrored=facts.mirrored(rows),
+        groups=facts.groups(rows),
+        source=facts.source_name(recipe.preferences.path) if recipe.preferences else None,
+        base_model=facts.model_name(recipe.model.path),
+        prompt_sources=facts.prompt_sources(recipe),
+        methods=facts.methods(recipe),
+        gates=facts.gates(recipe),
+        drops=facts.drops(folder),
+        selection=facts.selection(recipe),
+        selected=facts.selected(folder, model),
+        system_prompts=[{"rows": count, "text": facts.as_code(text)} for text, count in prompts[:LISTED_PROMPTS]],
         unlisted=len(prompts[LISTED_PROMPTS:]),
     )
+
+
+def _dataset_header(recipe: Recipe, rows: int) -> dict[str, object]:
+    source = facts.hub_id(recipe.preferences.path) if recipe.preferences else None
+    return {
+        "pretty_name": recipe.name,
+        "license": recipe.license,
+        "task_categories": ["text-generation"],
+        "tags": ["dpo", "preference", "safety", *([] if recipe.preferences else ["synthetic"])],
+        "annotations_creators": None if recipe.preferences else ["machine-generated"],
+        "source_datasets": [source] if source else None,
+        "size_categories": [next((name for size, name in SIZES if rows < size), "other")],
+    }
 
 
 def model_card(folder: Path, model: str) -> str:
@@ -66,108 +80,51 @@ def model_card(folder: Path, model: str) -> str:
     from cst.training.results import read_result
 
     recipe = _recipe(folder, model)
-    header = {
-        "license": recipe.license,
-        "base_model": recipe.model.path if _is_on_hub(recipe.model.path) else None,
-        "library_name": "transformers" if recipe.training.full else "peft",
-        "pipeline_tag": "text-generation",
-        "tags": ["dpo", "safety"],
-    }
-    scores = [Score.model_validate(score) for score in _optional(folder / "scores.json")]
+    scores = [Score.model_validate(score) for score in facts.optional(folder / "scores.json")]
     return _render(
         "adapter.md.j2",
-        header=_header(header),
-        name=recipe.name,
+        header=_header(_model_header(recipe)),
+        recipe=recipe,
         model=model,
-        note=recipe.note,
-        kind="full fine-tune" if recipe.training.full else "LoRA adapter",
-        base_model=_model_name(recipe),
-        configurations=[_configuration(each) for each in Workshop(recipe, folder).configurations_of(model)],
+        base_model=facts.model_name(recipe.model.path),
+        configurations=[facts.configuration_line(c) for c in Workshop(recipe, folder).configurations_of(model)],
         rows=len(read_records(folder / "preferences" / f"{model}.jsonl", Preference)),
+        source=facts.source_name(recipe.preferences.path) if recipe.preferences else None,
+        selection=facts.selection(recipe),
+        selected=facts.selected(folder, model),
         result=read_result(folder / "models" / model),
-        settings=[
-            (name, value) for name, value in recipe.training.model_dump(mode="json").items() if value is not None
-        ],
-        scores=[score for score in scores if score.model == model],
+        settings=_settings(recipe),
+        scores=[score for score in scores if score.model in (BASE, model)],
     )
 
 
+def _model_header(recipe: Recipe) -> dict[str, object]:
+    is_full, path = recipe.training.full, recipe.model.path
+    source = facts.hub_id(recipe.preferences.path) if recipe.preferences else None
+    return {
+        "license": recipe.license,
+        "base_model": path if facts.is_on_hub(path) else None,
+        "base_model_relation": ("finetune" if is_full else "adapter") if facts.is_on_hub(path) else None,
+        "datasets": [source] if source else None,
+        "library_name": "transformers" if is_full else "peft",
+        "pipeline_tag": "text-generation",
+        "tags": ["dpo", "safety", *([] if is_full else ["lora"])],
+    }
+
+
+def _settings(recipe: Recipe) -> list[tuple[str, object]]:
+    """The settings of training, and how the start model was loaded; where the reference was kept changes nothing."""
+    training = recipe.training.model_dump(mode="json", exclude={"reference", "report_to"})
+    model = recipe.model.model_dump(mode="json", include={"dtype", "quantization", "system_policy"})
+    return [(name, value) for name, value in (model | training).items() if value is not None]
+
+
 def _recipe(folder: Path, model: str) -> Recipe:
+    refuse_changed(folder)
     recipe = parse_record(read_text(folder / "recipe.json"), Recipe, str(folder / "recipe.json"))
     if model not in recipe.models:
         raise RecipeError(f"The run has no model {model!r}; choose among {', '.join(recipe.models)}.")
     return recipe
-
-
-def _is_on_hub(path: str) -> bool:
-    return re.fullmatch(r"[\w.-]+/[\w.-]+", path) is not None and not Path(path).exists()
-
-
-def _model_name(recipe: Recipe) -> str:
-    """The start model without the folder that it lies in, which is no one else's business."""
-    path = recipe.model.path
-    return _code(path if _is_on_hub(path) else Path(path).name)
-
-
-def _optional(path: Path) -> list[Mapping[str, object]]:
-    return read_json(path) if path.exists() else []
-
-
-def _gates(folder: Path) -> list[dict[str, object]]:
-    """The counts of synthesis, task by task, with the drops in words."""
-    found = [SynthesisSummary.model_validate(row) for row in _optional(folder / "synthesis.json")]
-    return [
-        {**dict(row), "drops": ", ".join(f"{reason} {count}" for reason, count in row.drops.items()) or "none"}
-        for row in found
-    ]
-
-
-def _groups(rows: Sequence[Preference]) -> list[dict[str, object]]:
-    counted = Counter((row.configuration, row.task) for row in rows)
-    prompts = {(row.configuration, row.task, row.system_prompt) for row in rows}
-    return [
-        {
-            "configuration": configuration,
-            "task": task,
-            "rows": count,
-            "system_prompts": sum(key[:2] == (configuration, task) for key in prompts),
-        }
-        for (configuration, task), count in counted.items()
-    ]
-
-
-def _mirrored(rows: Sequence[Preference]) -> int:
-    """Rows whose pair also stands in the other order."""
-    orders = {(row.turns, row.chosen, row.rejected) for row in rows}
-    return sum((row.turns, row.rejected, row.chosen) in orders for row in rows)
-
-
-def _method(method: SynthesisMethod) -> str:
-    tasks = ", ".join(method.tasks)
-    match method:
-        case SelfCritiqueSettings():
-            asked = f"{_code(method.critique_request)} and {_code(method.revision_request)}"
-            return f"{tasks}, by self-critique: the model answers, criticises and rewrites, asked {asked}."
-        case ContrastSettings():
-            systems = (method.original_system_prompt, method.revised_system_prompt)
-            original, revised = (_code(text) if text else "the prompt's own system prompt" for text in systems)
-            return f"{tasks}, by contrast: the original is answered under {original}, the revised one under {revised}."
-
-
-def _configuration(configuration: SafetyConfiguration) -> dict[str, str]:
-    wordings = "; ".join(_code(text) for text in configuration.wordings)
-    return {
-        "name": configuration.name,
-        "tasks": ", ".join(configuration.tasks),
-        "wordings": wordings or "each prompt's own system prompt",
-    }
-
-
-def _code(text: str) -> str:
-    """Text as Markdown code in one line, fenced by more backticks than it holds."""
-    line = " ".join(text.split())
-    fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", line)), default=0))
-    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
 
 
 def _header(values: Mapping[str, object]) -> str:
@@ -178,7 +135,8 @@ def _header(values: Mapping[str, object]) -> str:
     return f"---\n{text.getvalue()}---\n"
 
 
-def _render(template: str, **facts: object) -> str:
+def _render(template: str, **known: object) -> str:
     loader = PackageLoader("cst", "card_templates")
     environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, trim_blocks=False)
-    return environment.get_template(template).render(**facts)
+    text = environment.get_template(template).render(**known)
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

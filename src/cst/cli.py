@@ -27,7 +27,12 @@ RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe fil
 FolderOption = Annotated[Path | None, typer.Option("--folder", "-f", help="Run folder; by default runs/NAME.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given again.")]
 UpdateOption = Annotated[
-    bool, typer.Option("--update", help="Let a changed recipe make again what it touches in this folder.")
+    bool,
+    typer.Option(
+        "--update",
+        help="Go on although the recipe or files of this folder have changed: what depends on them is made again, and "
+        "a changed file counts as given.",
+    ),
 ]
 MaxCallsOption = Annotated[
     int | None, typer.Option(min=0, help="Calls of models in this folder, earlier runs included, never pass this.")
@@ -178,7 +183,7 @@ def export(
 ) -> None:
     """Write preferences or prompts in the columns of another tool; `paper` is how the paper's data was published.
 
-    Bad rows are written to a file beside OUT.
+    The checksum of OUT is written to OUT.sha256, and bad rows to a file beside it.
     """
     from cst import console
     from cst.preferences.quarantine import quarantine_file

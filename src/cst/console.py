@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 from cst.budget import Budget
 from cst.journal import Journal
+from cst.markers import refuse_changed
 from cst.pipeline import Verb, run, steps
+from cst.preferences.selection import TaskRows
 from cst.recipe import Recipe
 from cst.recipe_file import load_recipe
+from cst.row_selection import planned_rows, told
 from cst.run_folder import Outcome, RunFolder
 from cst.store import read_json, write_text
 from cst.workshop import JOURNAL, Workshop, model_folder
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 TELLING = {
     "synthesize": ("synthesis.json",),
+    "condition": ("preferences/*.counts.json",),
     "score": ("scores.json", "paired_tests.json", "capability.json"),
 }
 """The files of a verb that `--json` prints, besides the outcomes of its stages."""
@@ -79,7 +83,7 @@ def bring(
 
     verb = cast(Verb, until)
     if is_one_of_many():
-        outcomes = train_together(recipe, home, verb)
+        outcomes = train_together(recipe, home, verb, update=update)
         if not is_first():
             return
     else:
@@ -87,7 +91,8 @@ def bring(
     if all(outcome != "made" for outcome in outcomes.values()):
         tell(f"nothing to do: {home} is up to date")
     if as_json:
-        files = {name: read_json(home / name) for name in TELLING.get(until, ()) if (home / name).exists()}
+        found = [file for pattern in TELLING.get(until, ()) for file in sorted(home.glob(pattern))]
+        files = {str(file.relative_to(home)): read_json(file) for file in found}
         spent = spending_of(home) if verb == "synthesize" else None
         told = {} if spent is None else {"spending": spent.model_dump()}
         print(json.dumps({"folder": str(home), "stages": outcomes, **files, **told}, indent=2))
@@ -105,6 +110,8 @@ def _print_results(home: Path, verb: Verb) -> None:
         _print_synthesis(home)
     elif verb == "train":
         _print_training(home)
+    elif verb == "condition":
+        _print_rows(home)
     elif verb in ("score", "report"):
         print_tables(home)
         if verb == "report":
@@ -140,6 +147,13 @@ def spending_of(home: Path) -> "Spending | None":
         return None
     with Journal(home / JOURNAL) as journal:
         return spending(journal.each_call(), sum(row["pairs"] for row in read_json(home / "synthesis.json")))
+
+
+def _print_rows(home: Path) -> None:
+    for file in sorted((home / "preferences").glob("*.counts.json")):
+        for row in read_json(file):
+            print(f"{file.name.removesuffix('.counts.json')}: {told(TaskRows.model_validate(row))}")
+    print(home)
 
 
 def _print_training(home: Path) -> None:
@@ -184,14 +198,17 @@ def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None
     workshop = Workshop(recipe, folder_of(recipe, None))
     home = RunFolder(workshop.folder)
     plan = [(step, home.is_up_to_date(step.stage)) for step in steps(workshop)]
+    rows = planned_rows(workshop)
     if as_json:
         stages = {step.stage.name: "up to date" if done else "to do" for step, done in plan}
-        print(json.dumps({"recipe": recipe.model_dump(mode="json"), "stages": stages}, indent=2))
+        print(json.dumps({"recipe": recipe.model_dump(mode="json"), "stages": stages, "rows": rows}, indent=2))
         return
     print(f"{recipe.name}: start model {recipe.model.path}, run folder {workshop.folder}")
     for model in recipe.models:
         names = [configuration.name for configuration in workshop.configurations_of(model)]
         print(f"  {model} is trained on {', '.join(names) or 'rows made elsewhere'}")
+    for line in rows:
+        print(f"  {line}")
     for step, done in plan:
         print(f"  {step.verb:<10} {step.stage.name:<20} {'up to date' if done else 'to do'}")
 
@@ -200,6 +217,7 @@ def merge(model: str, adapter: Path, out: Path, *, as_json: bool) -> None:
     """Merge an adapter and say how the merged model's answers compare."""
     from cst.models.merging import merge_adapter
 
+    refuse_changed(adapter)
     report = merge_adapter(model_folder(model), adapter, out)
     if as_json:
         print(json.dumps({**asdict(report), "folder": str(report.folder)}, indent=2))
@@ -238,4 +256,4 @@ def show_audit(found: "Audit", html: Path | None, *, as_json: bool) -> None:
         return
     for table in audit_tables(found):
         draw(table)
-    print(verdict(found))
+    print(f"{found.source}: {verdict(found)}")

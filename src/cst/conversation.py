@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cst.chat.base import ChatRequest
 from cst.errors import RecipeError
+from cst.markers import refuse_changed
 from cst.recipe import Recipe
 from cst.records import Message, SafetyConfiguration, Sampling
 from cst.store import parse_record, read_text
@@ -25,7 +26,9 @@ def talk(folder: Path, model: str, configurations: Sequence[str], *, message: st
 
     Raises:
         RecipeError: The run has no such model or configuration.
+        RunFolderError: The recipe or the model has changed since the run.
     """
+    refuse_changed(folder / "recipe.json")
     recipe = parse_record(read_text(folder / "recipe.json"), Recipe, str(folder / "recipe.json"))
     workshop = Workshop(recipe, folder)
     standing = [_configuration(workshop, name) for name in configurations]
@@ -69,6 +72,7 @@ def _chat(workshop: Workshop, model: str) -> "ChatModel":
     if model not in (BASE, *workshop.recipe.models):
         known = ", ".join((BASE, *workshop.recipe.models))
         raise RecipeError(f"The run has no model {model!r}; choose among {known}.")
+    refuse_changed(workshop.tuned_folder(model))
     loaded = workshop.base if model == BASE else workshop.load(workshop.tuned_folder(model))
     return LocalChat(loaded, name=model, batch_size=1)
 

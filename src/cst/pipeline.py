@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from cst.budget import Budget
-from cst.errors import RunFolderError
+from cst.kept_recipe import keep_recipe
 from cst.preferences.conditioning import condition
-from cst.recipe import PreferenceFile, Recipe
+from cst.recipe import Recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration, Verdict
+from cst.row_selection import origin_of, row_plan, write_rows
 from cst.run_folder import Outcome, RunFolder, Stage
-from cst.store import fingerprint_of_file, read_json, read_records, stream_records, write_json, write_records
+from cst.store import read_records, stream_records, write_json, write_records
 from cst.workshop import BASE, Workshop
 
 if TYPE_CHECKING:
@@ -54,13 +55,14 @@ def run(
 
     Raises:
         BudgetError: The next call might pass the budget; answers so far are kept for a run with a larger one.
-        RunFolderError: The folder holds another recipe's run (and `update` isn't set), or another process works in it.
+        RunFolderError: The folder holds another recipe's run or a file that has changed since its stage ran (and
+            `update` isn't set), or another process works in it.
         CstError: A stage's own error; the files of the stages before it are kept.
     """
-    home = RunFolder(folder)
+    home = RunFolder(folder, update=update)
     workshop = Workshop(recipe, folder, budget=budget, shard=shard)
     with home.locked():
-        _keep_recipe(workshop, update=update)
+        keep_recipe(workshop, update=update)
         outcomes: dict[str, Outcome] = {}
         try:
             for step in steps(workshop, until):
@@ -71,35 +73,9 @@ def run(
         return outcomes
 
 
-def _keep_recipe(workshop: Workshop, *, update: bool) -> None:
-    """Write the resolved recipe and its configurations; refuse to mix two recipes in one folder unaware."""
-    if not update:
-        refuse_another_recipe(workshop)
-    write_json(workshop.folder / "recipe.json", workshop.recipe.model_dump(mode="json"))
-    if workshop.configurations:
-        write_json(workshop.folder / "configurations.json", list(workshop.configurations))
-
-
-def refuse_another_recipe(workshop: Workshop) -> None:
-    """Make sure that the folder holds no other recipe's run.
-
-    Raises:
-        RunFolderError: It does.
-    """
-    folder, path = workshop.folder, workshop.folder / "recipe.json"
-    today = workshop.recipe.model_dump(mode="json")
-    before = read_json(path) if path.exists() else today
-    if before != today:
-        changed = sorted(key for key in {*before, *today} if before.get(key) != today.get(key))
-        raise RunFolderError(
-            f"{folder} holds a run of another recipe (changed: {', '.join(changed)}). Name another --folder, or pass "
-            "--update to make again what the change touches."
-        )
-
-
 def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
     """The stages that a recipe asks for, in order, up to and including a verb; those after it aren't even looked at."""
-    recipe, held_out = workshop.recipe, bool(workshop.recipe.prompts.held_out)
+    recipe, held_out = workshop.recipe, workshop.recipe.holds_out_prompts
     made: list[Step] = []
 
     def add(verb: Verb, stage_of: Callable[[Workshop], Stage], *, wanted: bool = True) -> None:
@@ -108,6 +84,7 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
 
     add("synthesize", _prompts, wanted=held_out or bool(recipe.prompts.training))
     add("synthesize", _synthesize, wanted=recipe.synthesis is not None and recipe.preferences is None)
+    add("synthesize", _own_pairs, wanted=bool(recipe.models) and not (recipe.synthesis or recipe.preferences))
     for model in recipe.models:
         add("condition", partial(_condition, model=model))
     for model in recipe.models:
@@ -131,7 +108,9 @@ def _prompts(workshop: Workshop) -> Stage:
 
     def depends() -> list[object]:
         shard = [] if workshop.shard is None else [str(workshop.shard)]
-        return [workshop.recipe.prompts, workshop.recipe.seed, workshop.prompt_file_fingerprints(), *shard]
+        source = workshop.recipe.preferences
+        rows = [*origin_of(source), *workshop.configurations] if source is not None and source.held_out_share else []
+        return [workshop.recipe.prompts, workshop.recipe.seed, workshop.prompt_file_fingerprints(), *shard, *rows]
 
     return Stage("prompts", depends, [], ["prompts.jsonl", "held_out_prompts.jsonl"], work)
 
@@ -160,6 +139,11 @@ def _synthesize(workshop: Workshop) -> Stage:
     return Stage("synthesize", depends, inputs, ["pairs.jsonl", "drops.jsonl", "synthesis.json"], work)
 
 
+def _own_pairs(_: Workshop) -> Stage:
+    """Pairs that were made elsewhere: there is nothing to make, but a change of them is noticed."""
+    return Stage("pairs", list, ["pairs.jsonl"], ["pairs.jsonl"], lambda: None)
+
+
 def _preferences_of(model: str) -> str:
     return f"preferences/{model}.jsonl"
 
@@ -167,23 +151,23 @@ def _preferences_of(model: str) -> str:
 def _condition(workshop: Workshop, model: str) -> Stage:
     source, output = workshop.recipe.preferences, workshop.folder / _preferences_of(model)
     configurations = workshop.configurations_of(model) if workshop.recipe.configurations else []
+    plan = row_plan(workshop, model)
 
-    def read() -> None:
-        assert source is not None
-        write_records(output, workshop.preferences(source))
-
-    def order() -> None:
+    def rows() -> list[Preference]:
+        if source is not None:
+            return workshop.preferences(source)
         pairs = read_records(workshop.folder / "pairs.jsonl", ResponsePair)
-        write_records(output, condition(pairs, configurations, seed=workshop.recipe.seed))
+        return condition(pairs, configurations, seed=workshop.recipe.seed)
 
-    if source is not None:
-        return Stage(f"condition-{model}", lambda: _file(source), [], [_preferences_of(model)], read)
-    depends = [*configurations, workshop.recipe.seed]
-    return Stage(f"condition-{model}", lambda: depends, ["pairs.jsonl"], [_preferences_of(model)], order)
+    def work() -> None:
+        write_rows(rows, plan, workshop.folder, output)
 
+    def depends() -> list[object]:
+        origin = origin_of(source) if source is not None else [*configurations, workshop.recipe.seed]
+        return [*origin, *plan.depends_on]
 
-def _file(source: PreferenceFile) -> list[object]:
-    return [source, fingerprint_of_file(source.path) if source.path.is_file() else None]
+    inputs = [*(["pairs.jsonl"] if source is None else []), *plan.inputs]
+    return Stage(f"condition-{model}", depends, inputs, [_preferences_of(model), *plan.outputs], work)
 
 
 def train_stage(workshop: Workshop, model: str) -> Stage:
@@ -202,8 +186,11 @@ def train_stage(workshop: Workshop, model: str) -> Stage:
     def depends() -> list[object]:  # where the reference is taken from changes nothing: another one is refused
         return [settings.model_copy(update={"reference": None}), workshop.recipe.model, workshop.model_fingerprint]
 
-    outputs = [str(workshop.tuned_folder(model).relative_to(workshop.folder)), f"models/{model}/metrics.jsonl"]
-    return Stage(f"train-{model}", depends, [_preferences_of(model)], outputs, work, clears=[f"models/{model}"])
+    home = f"models/{model}"
+    outputs = [str(workshop.tuned_folder(model).relative_to(workshop.folder)), f"{home}/metrics.jsonl"]
+    beside = [f"{home}/{name}" for name in ("training.json", "reference.safetensors", "snapshots", "result.json")]
+    inputs = [_preferences_of(model)]
+    return Stage(f"train-{model}", depends, inputs, outputs, work, clears=[home], by_products=beside)
 
 
 def _reference_of(model: str, given: Path | None) -> Path | None:

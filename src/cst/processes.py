@@ -12,7 +12,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from cst.errors import RunFolderError
-from cst.pipeline import Step, Verb, refuse_another_recipe, steps
+from cst.kept_recipe import refuse_another_recipe
+from cst.pipeline import Step, Verb, steps
 from cst.recipe import Recipe
 from cst.run_folder import Outcome, RunFolder
 from cst.workshop import Workshop
@@ -41,15 +42,21 @@ def leave_the_word() -> None:
         time.sleep(SECONDS_TO_SPEAK)
 
 
-def train_together(recipe: Recipe, folder: Path, verb: Verb) -> dict[str, Outcome]:
+def train_together(recipe: Recipe, folder: Path, verb: Verb, *, update: bool = False) -> dict[str, Outcome]:
     """Train the recipe's models in this process and its peers; the outcome of each stage of training.
 
     Raises:
-        RunFolderError: Another verb than `train` is asked for, the folder holds another recipe's run, a stage before it
-            isn't up to date, or processes that aren't its peers are at work in the folder.
+        RunFolderError: Another verb than `train` or `update` is asked for, the folder holds another recipe's run, a
+            stage before it isn't up to date, a file has changed since its stage ran, or processes that aren't its peers
+            are at work in the folder.
     """
     if verb != "train":
         raise RunFolderError(f"`cst {verb}` is for one process; only `cst train` runs under torchrun.")
+    if update:
+        raise RunFolderError(
+            "`--update` is for one process. Give it to `cst condition`, by itself, first (to `cst train`, if an "
+            "adapter of your own has taken the place of a trained one)."
+        )
     home, workshop = RunFolder(folder), Workshop(recipe, folder)
     refuse_another_recipe(workshop)
     _prepare()

@@ -19,6 +19,9 @@ FileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*
 Tasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
+Weight: TypeAlias = Annotated[float, Field(ge=0, le=1000)]
+
+
 class MiniaturePrompts(Record):
     """Prompts of the embedded miniature world."""
 
@@ -32,7 +35,7 @@ class DataFile(Record):
     """A user's own rows; bad ones are named, and written to the run folder's `quarantine/`."""
 
     path: Path = Field(
-        description="JSONL, JSON, CSV, TSV, text or parquet, as `.gz` too; or `hub:OWNER/NAME[:CONFIG][:SPLIT]`."
+        description="JSONL, JSON, CSV, TSV, text, parquet, or `.gz`; or `hub:OWNER/NAME[@REVISION][:CONFIG][:SPLIT]`."
     )
     format: Text | None = Field(
         default=None, description="Name of the rows' format (docs/data.md); told by their columns if not named."
@@ -59,6 +62,9 @@ class PromptSettings(Record):
 
     training: tuple[PromptSource, ...] = Field(default=(), description="Prompts that pairs are made from.")
     held_out: tuple[PromptSource, ...] = Field(default=(), description="Prompts for evaluation alone.")
+    held_out_share: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the training prompts held out too: whole near-duplicate groups."
+    )
 
 
 class SelfCritiqueSettings(Record):
@@ -167,6 +173,10 @@ class SynthesisSettings(Record):
 
 class PreferenceFile(DataFile):
     """Preference rows made elsewhere, instead of prompts, pairs and conditioning."""
+
+    held_out_share: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the rows held out as prompts: whole near-duplicate groups."
+    )
 
 
 class TrainingSettings(Record):
@@ -293,6 +303,9 @@ class Recipe(Record):
     configurations: Literal["miniature"] | tuple[SafetyConfiguration, ...] = Field(
         default=(), description="The safety configurations; `miniature` for those of the embedded world."
     )
+    mixing: dict[Text, Weight] = Field(
+        default={}, description="Tasks with their share of the rows, as weights (docs/data.md); all rows by default."
+    )
     models: dict[FileName, tuple[Text, ...]] = Field(
         default={"cst": ()},
         description="Models to train, by name, with their configurations; none named means all of them.",
@@ -312,6 +325,7 @@ class Recipe(Record):
                 "few bits to be trained; leave one of them out"
             )
         self._refuse_unknown_cast()
+        self._refuse_impossible_split_or_mix()
         if self.configurations == "miniature":
             return self
         known = [configuration.name for configuration in self.configurations]
@@ -332,3 +346,23 @@ class Recipe(Record):
                         f"synthesis.methods.{number} has the {role} {name!r}, but chat_models has only "
                         f"{list(self.chat_models)}; add it there"
                     )
+
+    def _refuse_impossible_split_or_mix(self) -> None:
+        if self.prompts.held_out_share and not self.prompts.training:
+            raise ValueError("prompts.held_out_share holds out of prompts.training, which names no prompts; add some")
+        if self.mixing and not any(self.mixing.values()):
+            raise ValueError(f"mixing gives no task a weight above 0, only {self.mixing}; raise one")
+        if not self.mixing or self.synthesis is None or self.preferences is not None:
+            return  # then rows alone show their tasks
+        made = {task for method in self.synthesis.methods for task in method.tasks}
+        if made != self.mixing.keys():
+            raise ValueError(
+                f"mixing has weights for {sorted(self.mixing)}, and synthesis makes pairs of {sorted(made)}; give each "
+                "of these a weight, and no other task; 0 leaves one out"
+            )
+
+    @property
+    def holds_out_prompts(self) -> bool:
+        """Whether there are prompts for evaluation alone."""
+        of_rows = self.preferences is not None and self.preferences.held_out_share > 0
+        return of_rows or bool(self.prompts.held_out) or self.prompts.held_out_share > 0

@@ -2,7 +2,9 @@
 
 The folder is the truth. Each stage leaves a small marker in `stages/`: the key of all it was made from, and the hashes
 of the files it made. A stage is done when its marker has today's key and its files have those hashes. A file that was
-put there by hand is taken as given, and what depends on it is made again. This file knows no stage by name.
+there before its stage ever ran is taken as given. One that has changed since is refused, unless the folder is to be
+brought up to date with such changes: then it counts as given, too, and what depends on it is made again. This file
+knows no stage by name.
 """
 
 import fcntl
@@ -14,8 +16,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from cst.errors import RunFolderError
-from cst.records import Record
-from cst.store import fingerprint, fingerprint_of_file, parse_record, read_json, read_text, write_json, writing
+from cst.markers import Source, changed, hashes, intent_path, marker_path, read_marker, refusal, write_marker
+from cst.store import fingerprint, read_json, write_json, writing
 
 Outcome: TypeAlias = Literal["made", "done before", "given"]
 
@@ -27,7 +29,8 @@ class Stage:
     `depends_on` gives all that decides the result besides the input files, as JSON values or records; it is asked only
     when the stage's turn comes. Paths are relative to the folder and may name folders. `work` makes the outputs, and
     may find what a killed run of it left behind; folders in `clears` are emptied first, unless what lies there was
-    made from the same.
+    made from the same. `by_products` are files that work may leave besides and that others read; unlike outputs, they
+    may be deleted.
     """
 
     name: str
@@ -36,27 +39,22 @@ class Stage:
     outputs: Sequence[str]
     work: Callable[[], None]
     clears: Sequence[str] = ()
-
-
-class Marker(Record):
-    """What a stage was made from, and the hash of each file it made."""
-
-    key: str
-    source: Literal["made", "given"]
-    outputs: dict[str, str]
+    by_products: Sequence[str] = ()
 
 
 class RunFolder:
-    """A folder of stages."""
+    """A folder of stages; with `update`, files that have changed since their stage ran count as given."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, update: bool = False) -> None:
         self.path = path
+        self._update = update
 
     def perform(self, stage: Stage) -> Outcome:
         """Bring a stage's files up to date.
 
         Raises:
-            RunFolderError: An input file is missing.
+            RunFolderError: An input file is missing; or a file of the stage has changed since it was made or given, and
+                the folder isn't opened with `update`.
         """
         key = self._key(stage)
         outcome = self._standing(stage, key)
@@ -89,7 +87,11 @@ class RunFolder:
         write_json(intent, key)
 
     def is_up_to_date(self, stage: Stage) -> bool:
-        """Whether `perform` would find nothing to do; False where an input isn't there yet."""
+        """Whether `perform` would find nothing to do; False where an input isn't there yet.
+
+        Raises:
+            RunFolderError: As for `perform`.
+        """
         files = (*stage.inputs, *stage.outputs)
         if self._intent(stage).exists() or not all((self.path / name).exists() for name in files):
             return False
@@ -99,10 +101,14 @@ class RunFolder:
         """How the stage's files stand; None where they have to be made."""
         if self._intent(stage).exists() or not all((self.path / name).exists() for name in stage.outputs):
             return None
-        marker = self._marker(stage)
-        if marker is None or marker.outputs != self._hashes(stage.outputs):
+        path = marker_path(self.path, stage.name)
+        marker = read_marker(path) if path.exists() else None
+        if marker is None or not marker.outputs.keys() >= set(stage.outputs):
             return "given"
-        if marker.source == "given":
+        changes = changed(self.path, marker, within=self.path)
+        if changes and not self._update:
+            raise refusal(self.path, marker, changes[0])
+        if changes or marker.source == "given":
             return "given"
         return "done before" if marker.key == key else None
 
@@ -113,25 +119,13 @@ class RunFolder:
                     f"Stage {stage.name} needs {self.path / name}, which isn't there. Run the verb that makes it, "
                     "`cst run` for all of them, or put a file of your own in its place."
                 )
-        return fingerprint(stage.name, list(stage.depends_on()), self._hashes(stage.inputs))
+        return fingerprint(stage.name, list(stage.depends_on()), hashes(self.path, stage.inputs))
 
-    def _hashes(self, names: Sequence[str]) -> dict[str, str]:
-        return {name: fingerprint_of_path(self.path / name) for name in names}
-
-    def _mark(self, stage: Stage, key: str, source: Literal["made", "given"]) -> None:
-        marker = Marker(key=key, source=source, outputs=self._hashes(stage.outputs))
-        write_json(self._marker_path(stage), marker)
-
-    def _marker(self, stage: Stage) -> Marker | None:
-        path = self._marker_path(stage)
-        return parse_record(read_text(path), Marker, str(path)) if path.exists() else None
-
-    def _marker_path(self, stage: Stage) -> Path:
-        return self.path / "stages" / f"{stage.name}.json"
+    def _mark(self, stage: Stage, key: str, source: Source) -> None:
+        write_marker(self.path, stage.name, key, source, outputs=stage.outputs, by_products=stage.by_products)
 
     def _intent(self, stage: Stage) -> Path:
-        """Stands while a stage is at work, so that what a killed one left isn't taken for a file put there by hand."""
-        return self.path / "stages" / f"{stage.name}.unfinished"
+        return intent_path(self.path, stage.name)
 
     @contextmanager
     def locked(self) -> Generator[None]:
@@ -153,11 +147,3 @@ class RunFolder:
                     f"Another cst process is at work in {self.path}. Wait for it, or name another --folder."
                 ) from error
             yield
-
-
-def fingerprint_of_path(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of all files below a folder."""
-    if path.is_file():
-        return fingerprint_of_file(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return fingerprint([[str(file.relative_to(path)), fingerprint_of_file(file)] for file in files])

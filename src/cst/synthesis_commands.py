@@ -9,7 +9,8 @@ from cst.budget import Budget
 from cst.console import bring, folder_of, read_recipe
 from cst.errors import RecipeError, RunFolderError
 from cst.journal_merging import merge_journals
-from cst.pipeline import refuse_another_recipe, steps
+from cst.kept_recipe import refuse_another_recipe
+from cst.pipeline import steps
 from cst.recipe import Recipe
 from cst.run_folder import RunFolder
 from cst.synthesis.rehearsal import PlannedStep, rehearse

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, final
 from cst.budget import Budget
 from cst.errors import RecipeError
 from cst.journal import Journal
+from cst.preferences.held_out_rows import prompts_of
 from cst.preferences.quarantine import quarantine_file
 from cst.preferences.sources import Reading, read_preferences, read_prompts, refuse_overlap, refuse_repeats
+from cst.preferences.splits import hold_out
 from cst.recipe import DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
 from cst.records import MultipleChoiceItem, Preference, Prompt, SafetyConfiguration, Sampling, Side
 from cst.store import fingerprint_of_file, read_records
@@ -92,6 +94,10 @@ class Workshop:
         settings = self.recipe.prompts
         training = [prompt for source in settings.training for prompt in self._read(source, held_out=False)]
         held_out = [prompt for source in settings.held_out for prompt in self._read(source, held_out=True)]
+        training, apart = hold_out(
+            training, settings.held_out_share, where="prompts.held_out_share", seed=self.recipe.seed
+        )
+        held_out += [*apart, *self._prompts_of_held_out_rows()]
         refuse_repeats((prompt.id for prompt in training), "prompts.training")
         refuse_repeats((prompt.id for prompt in held_out), "prompts.held_out")
         refuse_overlap(training, held_out)
@@ -104,6 +110,14 @@ class Workshop:
 
         draw = evaluation_prompts if held_out else training_prompts
         return draw(source.n, task=source.task, seed=source.seed + self.recipe.seed)
+
+    def _prompts_of_held_out_rows(self) -> list[Prompt]:
+        source = self.recipe.preferences
+        if source is None or not source.held_out_share:
+            return []
+        where = "preferences.held_out_share"
+        _, rows = hold_out(self.preferences(source), source.held_out_share, where=where, seed=self.recipe.seed)
+        return prompts_of(rows, self.configurations)
 
     def preferences(self, source: PreferenceFile) -> list[Preference]:
         """The rows of a preference file."""

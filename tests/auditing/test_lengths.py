@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.auditing.lengths import best_rule
+from cst.auditing.facts import RowFacts
+from cst.auditing.lengths import best_rule, shortcuts
 
 
 def right(differences: Sequence[int], prefers_longer: bool, threshold: int) -> int:
@@ -29,3 +30,17 @@ def test_always_the_longer_is_right_where_it_is():
 
 def test_mirrored_rows_together_leave_length_no_say():
     assert best_rule([7, -7, 40, -40, 3, -3]).right == 3
+
+
+def test_mirrored_rows_are_grouped_by_their_whole_system_prompt():
+    begins_alike = ["Be kind. " * 20 + end for end in ("One.", "Two.")]
+    rows = [
+        RowFacts("", "", "t", "c", system_prompt, "", {"chosen": chosen, "rejected": 5})
+        for system_prompt, chosen in zip(begins_alike, (9, 1), strict=True)
+    ]
+    first, second = shortcuts(rows, [True, True])
+
+    assert (first.prefers_longer, second.prefers_longer) == (True, False)
+    assert first.right.n == second.right.n == 1
+    assert len(first.group) < 80
+    assert first.group.endswith("\N{HORIZONTAL ELLIPSIS}'")

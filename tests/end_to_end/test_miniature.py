@@ -14,6 +14,7 @@ import pytest
 
 import cst
 from cst.console import read_recipe
+from cst.errors import RunFolderError
 from cst.records import Completion, Preference, Prompt, ResponsePair, Score
 from cst.store import read_json, read_records, write_records
 
@@ -132,11 +133,13 @@ def test_killed_at_a_stage_it_goes_on_to_the_same_bytes(recipe, home, tmp_path, 
     assert hashes(folder) == hashes(home)
 
 
-def test_a_replaced_file_makes_again_what_depends_on_it(recipe, home, tmp_path):
+def test_a_replaced_file_makes_again_what_depends_on_it_where_that_is_asked_for(recipe, home, tmp_path):
     folder = copy(home, tmp_path / "replaced")
     pairs = read_records(folder / "pairs.jsonl", ResponsePair)
     write_records(folder / "pairs.jsonl", pairs[:-1])
-    outcomes = cst.run(recipe, folder)
+    with pytest.raises(RunFolderError, match=r"pairs\.jsonl has changed since it was made"):
+        cst.run(recipe, folder)
+    outcomes = cst.run(recipe, folder, update=True)
     assert outcomes["prompts"] == "done before"
     assert outcomes["synthesize"] == "given"
     assert outcomes["condition-cst"] == outcomes["train-cst"] == outcomes["generate"] == "made"

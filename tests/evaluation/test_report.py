@@ -55,6 +55,14 @@ def test_the_page_asks_for_nothing_and_runs_nothing(run: Path, page: Page) -> No
     assert not re.findall(r"url\((?!#)", text)
 
 
+def test_tables_of_many_columns_have_their_rates_broken_into_lines(run: Path) -> None:
+    text = (run / "report.html").read_text(encoding="utf-8")
+    heads = re.findall(r"<table([^>]*)>\s*<caption>.*?<thead>(.*?)</thead>", text, re.DOTALL)
+    tables = [(attributes, head.count("<th ")) for attributes, head in heads if "sample" not in attributes]
+    assert {"stacked" in attributes for attributes, _ in tables} == {True, False}
+    assert all(("stacked" in attributes) == (columns > 5) for attributes, columns in tables)
+
+
 def test_links_lead_somewhere_and_ids_are_unique(page: Page) -> None:
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))

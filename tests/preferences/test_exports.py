@@ -82,7 +82,8 @@ def test_a_row_that_can_not_be_said_leaves_the_file_of_before(tmp_path):
     with pytest.raises(DataError, match="p1 has a system prompt"):
         export_preferences(tmp_path / "out.jsonl", [row(0, None, "x", "y"), row(1, "s", "x", "y")], format="trl")
     assert (tmp_path / "out.jsonl").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert {path.name for path in tmp_path.iterdir()} == {"out.jsonl", "out.jsonl.sha256"}
+    assert read_preferences(tmp_path / "out.jsonl") == [row(0, None, "x", "y")]
 
 
 def test_columns_of_changing_type_are_refused_in_parquet(tmp_path):

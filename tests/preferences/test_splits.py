@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cst.errors import DataError
 from cst.near_duplicates import jaccard, words
-from cst.preferences.splits import part_of, split
+from cst.preferences.splits import hold_out, part_of, split
 from cst.records import Preference, Prompt
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -79,3 +79,19 @@ def test_groups_that_do_not_fit_are_refused():
         split(prompts(3), SHARES, groups=[0, 0])
     with pytest.raises(DataError, match="none above its own row's"):
         split(prompts(3), SHARES, groups=[0, 2, 2])
+
+
+def test_a_share_is_held_out_in_whole_groups_and_no_share_holds_out_nothing():
+    rows = prompts(200)
+    twins = [row.model_copy(update={"id": f"{row.id}b", "text": f"{row.text}!"}) for row in rows]
+    train, held_out = hold_out([*rows, *twins], 0.25, where="x")
+
+    assert {row.id.rstrip("b") for row in train} & {row.id.rstrip("b") for row in held_out} == set()
+    assert 52 < len(held_out) < 148  # four standard deviations of a binomial with n = 200, p = .25, twice
+    assert hold_out(rows, 0.0, where="x") == (rows, [])
+
+
+def test_rows_that_are_all_alike_can_not_be_parted():
+    rows = [row.model_copy(update={"text": f"Tell me all about it, {row.id}."}) for row in prompts(9)]
+    with pytest.raises(DataError, match=r"prompts\.held_out_share=0\.1 leaves 9 of 9 .* fall into 1 groups"):
+        hold_out(rows, 0.1, where="prompts.held_out_share")

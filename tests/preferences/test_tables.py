@@ -2,16 +2,14 @@
 
 import csv
 import io
-import json
 
 import pytest
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.errors import DataError
 from cst.preferences.json_rows import RowFault
-from cst.preferences.rows import BadRow, FoundRow, read_rows
+from cst.preferences.rows import BadRow, read_rows
 from cst.preferences.tables import csv_rows
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -86,32 +84,3 @@ def test_damaged_parquet_is_said(tmp_path):
 
     assert isinstance(bad, BadRow)
     assert "it is no parquet, or damaged" in bad.reason
-
-
-@pytest.fixture
-def data_set(tmp_path):
-    """A folder as the hub has it, which `datasets` reads in the same way."""
-    for split, words in (("train", "ab"), ("test", "c")):
-        rows = [{"prompt": word, "chosen": "y", "rejected": "n"} for word in words]
-        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return tmp_path
-
-
-@pytest.mark.parametrize(("split", "prompts"), [("", ["a", "b"]), (":test", ["c"]), (":default:test", ["c"])])
-def test_a_data_set_is_read_split_by_split(data_set, split, prompts):
-    found = list(read_rows(f"hub:{data_set}{split}"))
-
-    assert [each.row["prompt"] for each in found if isinstance(each, FoundRow)] == prompts
-    assert found[0].place == f"hub:{data_set}{split}: row 1"
-
-
-def test_a_name_of_too_many_parts_is_refused(data_set):
-    with pytest.raises(DataError, match="has too many colons; write hub:OWNER/NAME"):
-        list(read_rows(f"hub:{data_set}:a:b:c"))
-
-
-def test_a_split_that_is_not_there_is_said(data_set):
-    (bad,) = read_rows(f"hub:{data_set}:validation")
-
-    assert isinstance(bad, BadRow)
-    assert "the hub doesn't give it" in bad.reason

@@ -9,7 +9,19 @@ from typing import TypeAlias, cast
 from cst.auditing.facts import RowFacts, facts_of_preference, facts_of_prompt
 from cst.auditing.findings import findings, mirrored
 from cst.auditing.lengths import SHORTCUT, lengths, shortcuts
-from cst.auditing.record import EXAMPLES, Audit, BadRows, Finding, Kind, LengthShortcut, Share, SystemPrompts, share
+from cst.auditing.record import (
+    EXAMPLES,
+    Audit,
+    BadRows,
+    Finding,
+    Kind,
+    LengthShortcut,
+    Share,
+    SystemPrompts,
+    beginning,
+    share,
+)
+from cst.checksums import refuse_damaged
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
 from cst.preferences.formats.recognition import named, recognised
@@ -24,9 +36,6 @@ FoundPreference: TypeAlias = Found[Preference]
 
 ROWS_LOOKED_AT = 100
 """Rows in which a file's kind and columns are looked for."""
-
-SHOWN = 60
-"""Characters of a system prompt that are shown."""
 
 
 @dataclass
@@ -54,10 +63,14 @@ def audit(
     `miniature`) rows are also rendered; `max_length` is in tokens, by default what the model's config.json says.
 
     Raises:
-        DataError: The file is missing or empty, or there is no such format.
+        DataError: The file is missing, empty, or not what its checksum says, or there is no such format.
+        RunFolderError: It is a file of a run that has changed since it was made.
         ModelError: There is no such tokenizer.
         RenderingError: The tokenizer has no usable chat template.
     """
+    for file in (source, held_out):
+        if file is not None:
+            refuse_damaged(file)
     reading = Reading(format=format)
     kind, columns = _kind_and_columns(source, format)
     known = None if held_out is None else _texts(held_out)
@@ -147,7 +160,7 @@ def _system_prompts(rows: Sequence[RowFacts]) -> SystemPrompts:
     return SystemPrompts(
         different=len(counted),
         rows_without=len(rows) - counted.total(),
-        most_frequent=tuple((text[:SHOWN], count) for text, count in counted.most_common(EXAMPLES)),
+        most_frequent=tuple((beginning(text), count) for text, count in counted.most_common(EXAMPLES)),
     )
 
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from statistics import quantiles
 
 from cst.auditing.facts import RowFacts
-from cst.auditing.record import Lengths, LengthShortcut, share
+from cst.auditing.record import Lengths, LengthShortcut, beginning, share
 
 SHORTCUT = 0.8
 """A rule by length that gets more of a group's pairs right than this, with its whole interval, is a fault. "Long if
@@ -63,11 +63,14 @@ def shortcuts(rows: Sequence[RowFacts], is_mirrored: Sequence[bool]) -> list[Len
 
     Over both orders of a mirrored pair together, lengths say nothing.
     """
-    differences: dict[str, list[int]] = {}
+    differences: dict[tuple[bool, str], list[int]] = {}
     for row, mirror in zip(rows, is_mirrored, strict=True):
-        group = f"system prompt {(row.system_prompt or 'none')[:60]!r}" if mirror else row.configuration
+        group = (mirror, (row.system_prompt or "none") if mirror else row.configuration)
         differences.setdefault(group, []).append(row.lengths["chosen"] - row.lengths["rejected"])
-    return [_shortcut(group, values) for group, values in differences.items()]
+    return [
+        _shortcut(f"system prompt {beginning(group)!r}" if mirror else group, values)
+        for (mirror, group), values in differences.items()
+    ]
 
 
 def _shortcut(group: str, differences: Sequence[int]) -> LengthShortcut:

@@ -10,6 +10,9 @@ from cst.records import Record
 EXAMPLES = 5
 """Places that are named of each fault."""
 
+SHOWN = 60
+"""Characters of a system prompt that are shown."""
+
 Kind = Literal["preferences", "prompts"]
 
 
@@ -26,6 +29,11 @@ def share(count: int, n: int) -> Share:
     """A count with what it is out of and its interval."""
     interval = wilson(count, n)
     return Share(count=count, n=n, low=interval.low, high=interval.high)
+
+
+def beginning(text: str) -> str:
+    """A text as far as it is shown."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 class Finding(Record):

@@ -4,29 +4,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cst.auditing.record import Audit, Finding, LengthShortcut, Share
-from cst.evaluation.tables import Rate, Row, Table
+from cst.evaluation.tables import Rate, Row, Table, number
 
 NOTE = "A rate: its 95 % Wilson interval, rows / all. Faults are told by form and wording, in English alone."
 
 
 def verdict(audit: Audit) -> str:
-    """The audit in one line."""
-    found = [each for each in _findings(audit) if each.rows.count]
-    said = f"{audit.source}: {audit.rows} {audit.kind}, {audit.bad.rows.count} bad rows, {len(found)} kinds of fault"
-    return f"{said}: clean" if audit.is_clean else f"{said}: not clean"
+    """The audit in one line, without the file's name."""
+    kinds = sum(each.rows.count > 0 for each in _findings(audit))
+    said = f"{_n(audit.rows, audit.kind[:-1])}, {_n(audit.bad.rows.count, 'bad row')}, {_n(kinds, 'kind')} of fault"
+    return f"{'clean' if audit.is_clean else 'not clean'}: {said}"
+
+
+def _n(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def audit_tables(audit: Audit) -> list[Table]:
     """All that an audit found, the faults last: they are what a reader at a terminal is to see."""
+    return [*_contents_tables(audit), *_bad_rows(audit), _faults(audit)]
+
+
+def _contents_tables(audit: Audit) -> list[Table]:
     system_prompts = [_system_prompts(audit)] if audit.system_prompts.different else []
-    tables = [_contents(audit), *system_prompts, _lengths(audit)]
-    if audit.shortcuts:
-        tables.append(_shortcuts(audit.shortcuts))
-    return [*tables, *_bad_rows(audit), _faults(audit)]
+    by_length = [_shortcuts(audit.shortcuts)] if audit.shortcuts else []
+    return [_contents(audit), *system_prompts, _lengths(audit), *by_length]
 
 
 def audit_page(audit: Audit) -> str:
-    """The audit as one HTML file that asks for nothing else."""
+    """The audit as one HTML file that asks for nothing else, the faults first."""
     from jinja2 import ChoiceLoader, PackageLoader
 
     from cst.evaluation.report import page_environment
@@ -34,11 +40,14 @@ def audit_page(audit: Audit) -> str:
     environment = page_environment(escaped=True)
     pages = PackageLoader("cst.auditing")
     environment.loader = ChoiceLoader([pages, environment.loader]) if environment.loader else pages
-    faults, *others = reversed(audit_tables(audit))
     page = environment.get_template("audit.html.j2")
-    return page.render(
-        name=Path(audit.source).name, verdict=verdict(audit), note=NOTE, tables=[faults, *reversed(others)]
-    )
+    tables = [_faults(audit), *_bad_rows(audit), *_contents_tables(audit)]
+    return page.render(name=_name(audit), verdict=verdict(audit), is_clean=audit.is_clean, tables=tables)
+
+
+def _name(audit: Audit) -> str:
+    """The file without its folder, which a page that is passed on needn't tell."""
+    return Path(audit.source).name
 
 
 def _rate(share: Share) -> Rate:
@@ -64,7 +73,7 @@ def _contents(audit: Audit) -> Table:
             ("what parts its turns", _BOUNDARIES[tokens.boundary]),
             ("system prompts that it would fold into the user's turn", _rate(tokens.folded)),
         ]
-    return Table(f"{audit.kind} in {Path(audit.source).name}", ("", "found"), tuple(rows), NOTE)
+    return Table(f"{audit.kind} in {_name(audit)}", ("", "found"), tuple(rows))
 
 
 _BOUNDARIES = {
@@ -80,7 +89,7 @@ def _counted(counts: dict[str, int]) -> str:
 def _system_prompts(audit: Audit) -> Table:
     prompts = audit.system_prompts
     rows = [(f"{text!r}", str(count)) for text, count in prompts.most_frequent]
-    note = f"{prompts.different} different ones; {prompts.rows_without} rows have none."
+    note = f"{_n(prompts.different, 'different one')}; {_n(prompts.rows_without, 'row')} without any."
     return Table("System prompts, by their beginnings", ("most frequent", "rows"), tuple(rows), note)
 
 
@@ -111,7 +120,7 @@ def _rule(shortcut: LengthShortcut) -> str:
 def _bad_rows(audit: Audit) -> list[Table]:
     if not audit.bad.rows.count:
         return []
-    rows = [(text,) for text in audit.bad.examples]
+    rows = [(text.replace(audit.source, _name(audit)),) for text in audit.bad.examples]
     note = f"{audit.bad.rows.count} of {audit.bad.rows.n} rows can't be used."
     return [Table("Bad rows, the first of them", ("place and reason",), tuple(rows), note)]
 
@@ -121,10 +130,14 @@ def _findings(audit: Audit) -> list[Finding]:
 
 
 def _faults(audit: Audit) -> Table:
-    rows = [
-        (each.fault, _rate(each.rows), ", ".join(_short(place) for place in each.places)) for each in _findings(audit)
-    ]
-    return Table("Faults", ("", "rows", "first places"), tuple(rows))
+    """The faults that were found; those that were not, in a sentence with what their intervals leave open."""
+    found = [each for each in _findings(audit) if each.rows.count]
+    rows = [(each.fault, _rate(each.rows), ", ".join(_short(place) for place in each.places)) for each in found]
+    absent = [each for each in _findings(audit) if not each.rows.count]
+    bound = number(max((each.rows.high for each in absent), default=0.0))
+    names = ", ".join(each.fault for each in absent) or "nothing"
+    note = f"Looked for and not found: {names}. At 95 %, each may still be in up to {bound} of such rows. {NOTE}"
+    return Table("Faults", ("", "rows", "first places"), tuple(rows or [("none found", "", "")]), note)
 
 
 def _short(place: str) -> str:

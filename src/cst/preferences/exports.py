@@ -12,6 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cst.checksums import write_checksum
 from cst.errors import DataError
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
@@ -26,7 +27,9 @@ R = TypeVar("R", Prompt, Preference)
 
 
 def export_preferences(path: Path, preferences: Iterable[Preference], *, format: str, plain: bool = False) -> int:
-    """Write preferences and give their number; `plain` leaves out the columns that keep their identity.
+    """Write preferences, and a checksum beside them, and give their number.
+
+    `plain` leaves out the columns that keep their identity.
 
     Without `plain`, `sources.read_preferences` gives back equal records, in all formats but `paper`. There, and with
     `plain`, ids, topics and configurations (and, but for `paper`, tasks) are not in the file.
@@ -63,6 +66,7 @@ def _export(path: Path, records: Iterable[R], format: Format[R], plain: bool, re
             written += 1
 
     _write(path, rows(), format.columns)
+    write_checksum(path)
     return written
 
 

@@ -13,9 +13,10 @@ from typing import cast
 
 from cst.errors import DataError
 from cst.preferences.files import Unreadable, chunks
+from cst.preferences.hub import HUB, hub_rows
 from cst.preferences.json_rows import Row, RowFault, decoded, parse, shown
 from cst.preferences.pieces import Piece, lines, list_elements, objects
-from cst.preferences.tables import HUB, NumberedRow, csv_rows, hub_rows, parquet_rows
+from cst.preferences.tables import NumberedRow, csv_rows, parquet_rows
 
 __all__ = ["BadRow", "FoundRow", "Row", "RowFault", "optional_text_of", "read_rows", "text_of"]
 

@@ -14,6 +14,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from cst.checksums import refuse_damaged
 from cst.errors import DataError
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS, one_column
@@ -88,7 +89,9 @@ def stream_prompts(source: Source, *, task: str = "harmless", reading: Reading =
     """The prompts of a source, one after the other.
 
     Raises:
-        DataError: The source is missing or empty; or, when all good rows were given, there were bad ones.
+        RunFolderError: The source is a file of a run that has changed since it was made.
+        DataError: The source is missing, empty, or not what its checksum says; or, when all good rows were given, there
+            were bad ones.
     """
     return _good(prompts_in(source, task=task, reading=reading), source, reading)
 
@@ -145,6 +148,7 @@ def _found(
 
 
 def _good(found: Iterable[Found[R] | BadRow], source: Source, reading: Reading) -> Iterator[R]:
+    refuse_damaged(source)
     unread: set[str] = set()
     kept = good_rows(found, source, quarantine=reading.quarantine, skip_bad_rows=reading.skip_bad_rows)
     for each in kept:

@@ -38,6 +38,24 @@ def split(
     return parts
 
 
+def hold_out(rows: Sequence[R], share: float, *, where: str, seed: int = 0) -> tuple[list[R], list[R]]:
+    """The rows to train on, and those held out: a `share` of the near-duplicate groups; `where` stands in the error.
+
+    Raises:
+        DataError: Nothing would be held out, or nothing left to train on.
+    """
+    if not share:
+        return list(rows), []
+    parts = split(rows, {"train": 1 - share, "held out": share}, seed=seed)
+    if not all(parts.values()):
+        groups = len(set(near_duplicate_groups([text_of_turns(row) for row in rows])))
+        raise DataError(
+            f"{where}={share:g} leaves {len(parts['train'])} of {len(rows)} rows to train on: their prompts are alike "
+            f"and fall into {groups} groups, each of which stays whole. Name another share, or a file to hold out."
+        )
+    return parts["train"], parts["held out"]
+
+
 def text_of_turns(row: Prompt | Preference) -> str:
     """All that is asked in a row, as one text."""
     return "\n".join(turn.content for turn in row.turns)

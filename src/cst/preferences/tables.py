@@ -1,4 +1,4 @@
-"""Rows of tables: CSV and TSV, parquet, and data sets of the Hugging Face hub. This file knows no column.
+"""Rows of tables: CSV and TSV, and parquet. This file knows no column.
 
 What is wrong with one row is told as a `RowFault` in its place; what ends the reading is raised.
 """
@@ -6,7 +6,7 @@ What is wrong with one row is told as a `RowFault` in its place; what ends the r
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias, final
+from typing import TypeAlias, final
 
 from cst.errors import DataError
 from cst.preferences.files import Unreadable, opened
@@ -15,9 +15,6 @@ from cst.preferences.pieces import Piece, lines
 
 NumberedRow: TypeAlias = tuple[int, Row | RowFault, str]
 """The row's line (its number, in what has no lines), the row or its fault, and how it stood in the file."""
-
-HUB = "hub:"
-"""What the name of a data set on the hub begins with."""
 
 
 def csv_rows(chunks: Iterable[bytes], *, delimiter: str) -> Iterator[NumberedRow]:
@@ -100,33 +97,6 @@ def parquet_rows(path: Path) -> Iterator[NumberedRow]:
                     yield number, row, ""
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise Unreadable(f"it is no parquet, or damaged ({_first_line(error)}). Fetch it again") from error
-
-
-def hub_rows(name: str) -> Iterator[NumberedRow]:
-    """The rows of a data set, `hub:OWNER/NAME[:CONFIG][:SPLIT]`, streamed; a folder may stand for OWNER/NAME.
-
-    The split is `train` unless it is named.
-
-    Raises:
-        DataError: `datasets` isn't installed, or the name has too many parts.
-        Unreadable: The hub doesn't give such a data set.
-    """
-    try:
-        from datasets import load_dataset
-        from datasets.exceptions import DatasetsError
-    except ImportError as error:
-        raise DataError(f"{name} is on the hub, which takes datasets to read: pip install 'cst[data]'.") from error
-    path, *rest = name.removeprefix(HUB).split(":")
-    split = rest.pop() if rest else "train"
-    config = rest.pop() if rest else None
-    if rest:
-        raise DataError(f"{name} has too many colons; write hub:OWNER/NAME, and :SPLIT or :CONFIG:SPLIT behind it.")
-    try:
-        rows: Any = load_dataset(path, config, split=split, streaming=True)
-        for number, row in enumerate(rows, start=1):
-            yield number, dict(row), ""
-    except (DatasetsError, OSError, ValueError) as error:
-        raise Unreadable(f"the hub doesn't give it ({_first_line(error)}). Check its name, or download it") from error
 
 
 def _first_line(error: BaseException) -> str:
