@@ -8,7 +8,9 @@ import pytest
 
 from cst.progress import track
 
-DRAW_A_BAR = "from cst.progress import track; print(list(track('abc', description='work', done=2)))"
+DRAW_A_BAR = (
+    "from cst.progress import track; print(list(track('abc', description='work', done=2, note=lambda: '1 [red]')))"
+)
 
 
 def test_items_come_through_in_order_and_the_end_is_told(capsys):
@@ -26,6 +28,20 @@ def test_a_batch_counts_for_its_rows(capsys):
     list(track([[1, 2, 3], [4]], description="work", weight=len))
 
     assert capsys.readouterr().err == "work: 4/4 in 0 s\n"
+
+
+def test_what_there_is_to_note_stands_beside_the_count(capsys):
+    notes = iter(["", "1 retried", "2 retried"])
+    list(track("ab", description="work", note=lambda: next(notes)))
+    list(track("ab", description="work", note=lambda: next(notes)))
+
+    assert capsys.readouterr().err == "work: 2/2 in 0 s\nwork: 2/2 in 0 s, 1 retried\n"
+
+
+def test_a_sign_of_life_counts_for_nothing(capsys):
+    assert list(track([0, 1, 0, 2], description="work", total=3, weight=int)) == [0, 1, 0, 2]
+
+    assert capsys.readouterr().err == "work: 3/3 in 0 s\n"
 
 
 def test_an_iterator_of_unknown_length_shows_no_total(capsys):
@@ -62,3 +78,4 @@ def test_a_terminal_gets_a_bar():
     assert done.stdout.split() == [b"['a',", b"'b',", b"'c']"]
     assert "work" in drawn
     assert "5/5" in drawn
+    assert "1 [red]" in drawn

@@ -59,6 +59,17 @@ class EndpointError(CstError):
         self.retry_after_seconds = retry_after_seconds
         self.may_have_cost = may_have_cost
 
+    def saying(self, message: str) -> "EndpointError":
+        """The same failure in other words."""
+        return EndpointError(
+            message,
+            kind=self.kind,
+            status=self.status,
+            is_final=self.is_final,
+            retry_after_seconds=self.retry_after_seconds,
+            may_have_cost=self.may_have_cost,
+        )
+
 
 class BudgetError(CstError):
     """The next call might pass the budget; what was answered before is kept."""

@@ -21,19 +21,24 @@ def track(
     total: int | None = None,
     done: int = 0,
     weight: Callable[[T], int] = lambda _item: 1,
+    note: Callable[[], str] = lambda: "",
 ) -> Iterator[T]:
     """Yield the items and show how far the work has come.
 
     `total` counts all the work, `done` what was finished before (a resumed run starts there). An item counts for
-    `weight(item)`: a batch for its rows. Without `total`, a sequence of items is summed up.
+    `weight(item)`: a batch for its rows, 0 for a mere sign of life. Without `total`, a sequence of items is summed up.
+    What `note()` says after an item stands beside the count.
     """
     if total is None and isinstance(items, Sequence):
         total = done + sum(weight(item) for item in items)
+    weighed = ((item, weight(item)) for item in items)
     draw = _bar if sys.stderr.isatty() else _lines
-    return draw(items, description, total, done, weight)
+    return draw(weighed, description, total, done, note)
 
 
-def _bar(items: Iterable[T], description: str, total: int | None, done: int, weight: Callable[[T], int]) -> Iterator[T]:
+def _bar(
+    items: Iterable[tuple[T, int]], description: str, total: int | None, done: int, note: Callable[[], str]
+) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -50,30 +55,32 @@ def _bar(items: Iterable[T], description: str, total: int | None, done: int, wei
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(description, total=total, completed=done)
-        for item in items:
+        task = progress.add_task(description, total=total, completed=done, note="")
+        for item, weight in items:
             yield item
-            progress.advance(task, weight(item))
+            progress.update(task, advance=weight, note=note())
 
 
 def _lines(
-    items: Iterable[T], description: str, total: int | None, done: int, weight: Callable[[T], int]
+    items: Iterable[tuple[T, int]], description: str, total: int | None, done: int, note: Callable[[], str]
 ) -> Iterator[T]:
     started = last = time.monotonic()
     count, told = done, None
-    for item in items:
+    for item, weight in items:
         yield item
-        count += weight(item)
+        count += weight
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
-            _line(description, count, total, now - started)
+            _line(description, count, total, now - started, note())
             last, told = now, count
     if told != count:
-        _line(description, count, total, time.monotonic() - started)
+        _line(description, count, total, time.monotonic() - started, note())
 
 
-def _line(description: str, count: int, total: int | None, seconds: float) -> None:
+def _line(description: str, count: int, total: int | None, seconds: float, note: str) -> None:
     of = f"/{total}" if total is not None else ""
-    print(f"{description}: {count}{of} in {seconds:.0f} s", file=sys.stderr, flush=True)
+    beside = f", {note}" if note else ""
+    print(f"{description}: {count}{of} in {seconds:.0f} s{beside}", file=sys.stderr, flush=True)

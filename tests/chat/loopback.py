@@ -4,8 +4,8 @@
 
 It serves `/v1/chat/completions` and `/v1/models`, prints its address, and counts what it really answered. Which way it
 fails for which request is decided by the seed, the request and how often that was asked before, so that a plan can be
-repeated. What it answers comes from a function: an echo, or any chat model (`answers_of`). It ends with its parent, or
-after `--seconds`.
+repeated. What it answers comes from a function: an echo, or any chat model (`served.Served`). It ends with its parent,
+or after `--seconds`.
 """
 
 import argparse
@@ -18,17 +18,14 @@ import random
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
-from cst.chat.base import ChatModel, ChatRequest, Sampling
-from cst.records import Message
-
 Body = dict[str, Any]
-Answer = Callable[[Body], Mapping[str, Any]]
-"""The request's body to `text`, `finish_reason`, `prompt_tokens`, `completion_tokens`."""
+Answer = Callable[[Body], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
+"""The request's body to `text`, `finish_reason`, `prompt_tokens`, `completion_tokens`, at once or later."""
 
 
 def echo(body: Body) -> dict[str, Any]:
@@ -42,23 +39,6 @@ def echo(body: Body) -> dict[str, Any]:
 def is_whole(text: str) -> bool:
     """Whether a text is one of `echo`'s, from its beginning to its end."""
     return text.startswith("You said: ") and hashlib.sha256(text[:-64].encode()).hexdigest() == text[-64:]
-
-
-def answers_of(chat: ChatModel) -> Answer:
-    """Answers of a chat model that draws from the seed that it is sent; one request at a time."""
-    turn = threading.Lock()
-
-    def answer(body: Body) -> dict[str, Any]:
-        messages, prefix = tuple(Message(**message) for message in body["messages"]), ""
-        if body.get("continue_final_message"):
-            messages, prefix = messages[:-1], messages[-1].content
-        request = ChatRequest(id="served", messages=messages, prefix=prefix, seed=body.get("seed"))
-        sampling = Sampling(temperature=body["temperature"], top_p=body["top_p"], max_new_tokens=body["max_tokens"])
-        with turn:
-            (reply,) = chat.answer([request], sampling)
-        return {**reply.model_dump(), "text": reply.text[len(prefix) :]}
-
-    return answer
 
 
 def completion(answer: Mapping[str, Any], **changes: object) -> Body:
@@ -78,13 +58,17 @@ def completion(answer: Mapping[str, Any], **changes: object) -> Body:
 
 @dataclass(frozen=True)
 class Sent:
-    """What goes over the wire: `body` as it is, and as much of it as `cut` says before the connection is closed."""
+    """What goes over the wire: `body` as it is, and as much of it as `cut` says before the connection is closed.
+
+    `drips` sends a byte every 50 ms.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
     hangs: bool = False
+    drips: bool = False
 
 
 def as_json(value: object, status: int = 200, **headers: str) -> Sent:
@@ -179,6 +163,7 @@ ODD: Mapping[str, Callable[[Body], Sent]] = {
     ),
     "hangs": lambda _: Sent(hangs=True),
     "body_of_100_mb": lambda _: Sent(body=b" " * 100_000_000, headers={"Content-Type": "application/json"}),
+    "drips": lambda good: Sent(body=json.dumps(good).encode(), drips=True),
     "endless_body": lambda _: Sent(body=b"100000\r\n" + b" " * 0x100000 + b"\r\n", cut=-2),
 }
 """Ways that take time or memory, or that a careless client takes for answers: for tests that name them."""
@@ -190,6 +175,7 @@ WAYS = {**PASSING, **FINAL, **ODD}
 class Server:
     """What it answers, how it fails, and what it has counted. `failing` is a way for all requests, or its name.
 
+    More than `most_at_once` requests together are refused with 429, where that is set.
     `asked` and `answered` count by request (a hash of the body), `ways` by way of failing. An answer counts once all of
     it was written to the socket.
     """
@@ -205,16 +191,18 @@ class Server:
     headers: list[Mapping[str, str]] = field(default_factory=list)
     bodies: list[Body] = field(default_factory=list)
     keeps_requests: bool = True
+    most_at_once: int | None = None
     in_flight: int = 0
     most_in_flight: int = 0
 
-    def reply(self, body: Body) -> tuple[str, Sent, bool]:
+    async def reply(self, body: Body) -> tuple[str, Sent, bool]:
         """A request's name, what is sent, and whether that is the answer."""
         name = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         turn = random.Random(f"{self.seed}/{name}/{self.asked[name]}")
         self.asked[name] += 1
         way = turn.choice(list(PASSING)) if turn.random() < self.failures else self.failing
-        good = completion(self.answer(body))
+        answer = self.answer(body)
+        good = completion(await answer if isinstance(answer, Awaitable) else answer)
         if way is None:
             return name, as_json(good), True
         self.ways[str(way)] += 1
@@ -257,10 +245,14 @@ class Connection(asyncio.Protocol):
             server.bodies.append(asked)
         server.in_flight += 1
         server.most_in_flight = max(server.most_in_flight, server.in_flight)
+        if server.most_at_once is not None and server.in_flight > server.most_at_once:
+            server.in_flight -= 1
+            server.ways["too_many_at_once"] += 1
+            return self._send(refusal(429, "rate_limit_exceeded"))
         if server.latency_seconds:
             await asyncio.sleep(server.latency_seconds)
         server.in_flight -= 1
-        name, sent, is_answer = server.reply(asked)
+        name, sent, is_answer = await server.reply(asked)
         if self._transport.is_closing():
             return None
         self._send(sent)
@@ -281,13 +273,21 @@ class Connection(asyncio.Protocol):
             headers["Content-Length"] = str(len(sent.body))
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"HTTP/1.1 {sent.status} Loopback\r\n{lines}\r\n".encode()
-        if sent.cut == -2:
+        if sent.drips:
+            self._transport.write(head)
+            self._drip(sent.body)
+        elif sent.cut == -2:
             self._transport.write(head + sent.body * 64)
         elif sent.cut is not None:
             self._transport.write(head + sent.body[: sent.cut])
             self._transport.close()
         else:
             self._transport.write(head + sent.body)
+
+    def _drip(self, rest: bytes) -> None:
+        if rest and not self._transport.is_closing():
+            self._transport.write(rest[:1])
+            asyncio.get_running_loop().call_later(0.05, self._drip, rest[1:])
 
 
 class Loopback:

@@ -1,5 +1,6 @@
 """Answers come in the order of the questions, whichever came first; what fails passingly is asked again."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from cst.records import Message
 REQUESTS = [ChatRequest(id=f"r{number}", messages=(Message(role="user", content="x"),)) for number in range(10)]
 SAMPLING = Sampling(max_new_tokens=50)
 BUSY = EndpointError("busy", kind="server_error", status=503)
+LIMITED = EndpointError("slower", kind="rate_limited", status=429)
 REFUSED = EndpointError("wrong key", kind="key_refused", status=401, is_final=True)
 
 
@@ -126,9 +128,113 @@ def test_patience_ends_and_says_why():
         asked.append(request.id)
         raise BUSY
 
-    with pytest.raises(EndpointError, match="busy"):
+    with pytest.raises(EndpointError, match=r"after 4 calls in 0 s \(server_error 4\); the last, server_error: busy"):
         ask(several(script, retries=3), REQUESTS[:1])
     assert len(asked) == 4
+
+
+def test_the_last_failure_is_told_with_the_kinds_and_the_time_of_those_before():
+    failures = iter([BUSY, LIMITED, LIMITED, REFUSED])
+
+    def script(request: ChatRequest) -> str:
+        time.sleep(0.3)
+        raise next(failures)
+
+    with pytest.raises(EndpointError) as told:
+        ask(several(script, retries=9), REQUESTS[:1])
+    assert re.fullmatch(
+        r"Given up after 4 calls in [1-9] s \(rate_limited 2, server_error 1, key_refused 1\); "
+        "the last, key_refused: wrong key",
+        str(told.value),
+    )
+    assert (told.value.kind, told.value.status, told.value.is_final) == ("key_refused", 401, True)
+
+
+def test_what_is_refused_at_once_is_told_as_it_is():
+    def script(request: ChatRequest) -> str:
+        raise REFUSED
+
+    with pytest.raises(EndpointError) as told:
+        ask(several(script, retries=9))
+    assert told.value is REFUSED
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_calls_that_are_made_again_are_told_by_kind(most, capsys):
+    failures = {"r1": [BUSY, LIMITED], "r2": [BUSY], "r7": [BUSY]}
+
+    def script(request: ChatRequest) -> str:
+        if failures.get(request.id):
+            raise failures[request.id].pop(0)
+        return request.id
+
+    ask(ScriptedChat(script, batch_size=1, pace=Pace(most, retries=2, first_wait_seconds=0.001)))
+
+    assert capsys.readouterr().err == "ask: 10/10 in 0 s, 4 retried: server_error 3, rate_limited 1\n"
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_where_nothing_fails_nothing_is_told_of_it(most, capsys):
+    ask(ScriptedChat(lambda request: request.id, batch_size=1, pace=Pace(most)))
+
+    assert capsys.readouterr().err == "ask: 10/10 in 0 s\n"
+
+
+@pytest.mark.parametrize(("limits", "allowed"), [(0, 8), (8, 4), (8 + 4, 2), (8 + 4 + 2, 1)])
+def test_as_many_calls_are_in_hand_as_the_pace_allows(limits, allowed):
+    pace, begun, seen, may_end = Pace(8), [], [], threading.Event()
+    for _ in range(limits):
+        pace.note(LIMITED)
+
+    def script(request: ChatRequest) -> str:
+        begun.append(request.id)
+        assert may_end.wait(10)
+        return request.id
+
+    def look() -> None:
+        seen.append(len(begun))
+        may_end.set()
+
+    threading.Timer(0.1, look).start()
+    ask(ScriptedChat(script, batch_size=1, pace=pace))
+
+    assert seen == [allowed]
+
+
+def test_workers_that_wait_for_their_turn_ask_nothing_once_work_is_stopped():
+    pace = Pace(50, retries=5)
+    for _ in range(200):
+        pace.note(LIMITED)
+    begun: list[str] = []
+
+    def script(request: ChatRequest) -> str:
+        begun.append(request.id)
+        time.sleep(0.05)
+        raise REFUSED
+
+    many = [request.model_copy(update={"id": f"r{number}"}) for number, request in enumerate(REQUESTS * 20)]
+    with pytest.raises(EndpointError, match="wrong key"):
+        ask(ScriptedChat(script, batch_size=1, pace=pace), many)
+
+    assert begun == ["r0"]
+
+
+@pytest.mark.parametrize(("most", "waits"), [(1, True), (4, False)])
+def test_a_server_that_asks_for_time_gets_it_from_all_calls_only_where_they_are_made_one_at_a_time(most, waits):
+    asked: dict[str, list[float]] = {}
+
+    def script(request: ChatRequest) -> str:
+        times = asked.setdefault(request.id, [])
+        times.append(time.monotonic())
+        if request.id == "r0" and len(times) == 1:
+            raise EndpointError("later", kind="rate_limited", status=429, retry_after_seconds=0.3)
+        return request.id
+
+    ask(ScriptedChat(script, batch_size=1, pace=Pace(most, retries=1, first_wait_seconds=0.001)))
+
+    first, again = asked["r0"]
+    assert again - first >= 0.3
+    assert (asked["r9"][0] - first >= 0.3) == waits
 
 
 @pytest.mark.parametrize("failure", [REFUSED, KeyboardInterrupt()], ids=["final", "interrupt"])

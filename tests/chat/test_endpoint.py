@@ -1,16 +1,19 @@
 """The endpoint against a server that fails in every way there is: what passes is asked again, what stays is refused."""
 
 import json
-import os
+import time
 import traceback
 from collections.abc import Iterator
 
 import pytest
 
-from chat.loopback import FINAL, ODD, PASSING, Loopback, Sent, Server, answers_of, echo, is_whole, refusal
+from chat.loopback import FINAL, ODD, PASSING, Body, Loopback, Sent, Server, as_json, choice, echo, is_whole, refusal
+from chat.served import Served
 from cst.chat.base import ChatModel, ChatRequest, Sampling
 from cst.chat.complete import complete
 from cst.chat.endpoint import Endpoint
+from cst.chat.endpoint_client import SENT_HEADERS
+from cst.chat.endpoint_failures import LONGEST_QUOTE
 from cst.chat.journalled import Journalled
 from cst.chat.local import LocalChat
 from cst.chat.scripted import ScriptedChat
@@ -112,7 +115,23 @@ def test_what_stays_is_refused_at_once(way):
 def test_what_is_endless_late_or_compressed_is_no_answer(way):
     failure = failure_of(Server(failing=way), retries=0, read_timeout_seconds=1.0)
 
-    assert failure.kind == ("timed_out" if way == "hangs" else "unusable_answer")
+    assert failure.kind == ("timed_out" if way == "hangs" else "unusable_answer"), str(failure)
+
+
+@pytest.mark.parametrize("code", [["a"], {"b": 1}, 7, None, "x" * 5000])
+def test_an_error_may_be_called_anything(code):
+    error = {"error": {"message": code, "type": code, "code": code}}
+    failure = failure_of(Server(failing=lambda _: as_json(error, 400)))
+
+    assert failure.kind == "request_refused"
+    assert len(str(failure)) < 600
+
+
+def test_a_servers_endless_words_are_quoted_in_part():
+    failure = failure_of(Server(failing=choice(finish_reason="x" * 100_000)), retries=0)
+
+    assert "finish_reason 'xxx" in str(failure)
+    assert len(str(failure)) < 600
 
 
 def test_what_the_content_filter_refuses_is_an_answer_without_text():
@@ -145,6 +164,44 @@ def test_calls_go_to_all_replicas_and_around_one_that_is_down():
     assert all(len(server.answered) > len(many) / 4 for server in servers)
 
 
+def test_calls_fall_to_what_a_server_takes_and_most_of_them_are_answered():
+    server = Server(latency_seconds=0.01, most_at_once=4)
+    many = [request.model_copy(update={"id": f"{request.id}/{n}"}) for request in REQUESTS for n in range(40)]
+    with Loopback(server) as url, Endpoint(settings(url, in_flight=32, retries=60), name="author") as endpoint:
+        assert all(is_whole(text) for text in ask(endpoint, many))
+
+        assert endpoint.pace.in_flight <= 8
+    assert server.ways["too_many_at_once"] < len(many)  # 28 calls at once that don't slow down: thousands
+
+
+def test_a_server_that_asks_for_time_is_left_alone_for_it():
+    """Of 32 calls at once, all are refused for a second: the number falls to one call, and that waits as well."""
+    opens = time.monotonic() + 1.0
+
+    def closed(good: Body) -> Sent:
+        is_open = time.monotonic() >= opens
+        return as_json(good) if is_open else refusal(429, "rate_limit_exceeded", **{"Retry-After": "1"})
+
+    server = Server(failing=closed)
+    many = [request.model_copy(update={"id": f"{request.id}/{n}"}) for request in REQUESTS for n in range(40)]
+    with Loopback(server) as url, Endpoint(settings(url, in_flight=32), name="author") as endpoint:
+        assert all(is_whole(text) for text in ask(endpoint, many))
+
+    assert server.asked.total() < len(many) + 32 * 3
+
+
+def test_a_work_list_does_not_run_through_servers_that_are_down():
+    """Half a second without answers: rounds of four calls with growing pauses, and not the whole list."""
+    opens = time.monotonic() + 0.5
+    server = Server(failing=lambda good: as_json(good) if time.monotonic() >= opens else refusal(503, "overloaded"))
+    many = [request.model_copy(update={"id": f"{request.id}/{n}"}) for request in REQUESTS for n in range(40)]
+    waits = {"first_wait_seconds": 0.05, "longest_wait_seconds": 0.2}
+    with Loopback(server) as url, Endpoint(settings(url, in_flight=4, **waits), name="author") as endpoint:
+        assert all(is_whole(text) for text in ask(endpoint, many))
+
+    assert len(many) < server.asked.total() < len(many) + 4 * 12
+
+
 def test_a_server_of_ours_draws_what_the_model_draws_in_this_process(tmp_path):
     loaded = load_model(str(model_folder(tmp_path / "tiny")), device="cpu")
     local = LocalChat(loaded, name="tiny", batch_size=1)
@@ -152,7 +209,7 @@ def test_a_server_of_ours_draws_what_the_model_draws_in_this_process(tmp_path):
     requests = [ChatRequest(id=f"r{n}", messages=talk, prefix="First" * (n % 2)) for n, talk in enumerate(talks)]
     sampling = Sampling(temperature=1.0, max_new_tokens=10, seed=11)
     with (
-        Loopback(Server(answer=answers_of(LocalChat(loaded, name="served", batch_size=1)))) as url,
+        Loopback(Server(answer=Served(LocalChat(loaded, name="served")))) as url,
         Endpoint(settings(url, prefill="continue_final_message", in_flight=4), name="author") as endpoint,
     ):
         served = complete(endpoint, requests, sampling, description="served")
@@ -164,7 +221,7 @@ def test_a_server_of_ours_draws_what_the_model_draws_in_this_process(tmp_path):
 
 def test_a_scripted_chat_can_stand_behind_the_server():
     scripted = ScriptedChat(lambda request: f"to {request.messages[0].content}", batch_size=1)
-    with Loopback(Server(answer=answers_of(scripted))) as url, Endpoint(settings(url), name="author") as endpoint:
+    with Loopback(Server(answer=Served(scripted))) as url, Endpoint(settings(url), name="author") as endpoint:
         assert ask(endpoint) == ask(ScriptedChat(lambda request: f"to {request.messages[0].content}"))
 
 
@@ -190,9 +247,17 @@ def test_a_key_that_can_not_be_one_is_refused_without_being_shown(monkeypatch):
     assert "sk-two" not in str(refused.value)
 
 
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__context__
+
+
 def says_the_key(status: int) -> Server:
-    """A server that repeats the key in the bodies of its answers."""
-    said = {"error": {"message": f"Incorrect API key provided: {KEY}", "code": KEY}, "model": KEY}
+    """A server that repeats the key in the bodies of its answers, the second time where a quote is cut."""
+    words = f"Incorrect API key provided: {KEY}. ".ljust(LONGEST_QUOTE - len("Error code: 429 - ") - 6, "x") + KEY
+    said = {"error": {"message": words, "code": KEY}, "model": KEY}
     return Server(failing=lambda good: Sent(status, json.dumps({**good, **said}).encode()))
 
 
@@ -212,25 +277,37 @@ def test_the_key_is_sent_and_stands_nowhere_else(status, key, tmp_path, caplog, 
                 inner = failure.__traceback__.tb_next if failure.__traceback__ else None  # this frame knows the key
                 told = traceback.TracebackException(type(failure), failure, inner, capture_locals=True)
                 shown += told.format()
-                assert failure.__context__ is None
+                assert {type(error) for error in chain(failure)} == {EndpointError}  # the client's own hold the key
     shown += [record.getMessage() for record in caplog.records]
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
 
     assert {headers["authorization"] for headers in server.headers} == {f"Bearer {key}"}
     assert len(files) > 0
-    assert [text for text in [*shown, *capfd.readouterr()] if key in text] == []
+    assert [text for text in [*shown, *capfd.readouterr()] if key[:6] in text] == []
     assert [data for data in files if key.encode() in data] == []
 
 
-def test_other_keys_of_the_environment_are_not_sent(monkeypatch):
-    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
-        monkeypatch.setenv(name, KEY)
+def test_a_page_in_place_of_an_answer_is_quoted_without_the_key(key):
+    page = f"<!doctype html><title>Sign in</title>Your key is {key}."
+    server = Server(failing=lambda _: Sent(200, page.encode(), {"Content-Type": "text/html"}))
+    failure = failure_of(server, retries=0, api_key_env="LOOPBACK_KEY")
+
+    assert "it begins '<!doctype html><title>Sign in</title>Your key is ***.'" in str(failure)
+
+
+def test_other_secrets_of_the_environment_are_not_sent(key, monkeypatch):
+    other = "other-secret-0123456789"
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, other)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Planted: {other}\nAuthorization: Bearer {other}")
     server = Server()
-    with Loopback(server) as url, Endpoint(settings(url), name="author") as endpoint:
+    with Loopback(server) as url, Endpoint(settings(url, api_key_env="LOOPBACK_KEY"), name="author") as endpoint:
         ask(endpoint, REQUESTS[:1])
 
-    assert KEY not in json.dumps(server.headers)
-    assert os.environ["OPENAI_API_KEY"] == KEY
+    (sent,) = server.headers
+    assert sent.keys() == SENT_HEADERS | {"authorization", "accept-encoding"}
+    assert (sent["authorization"], sent["accept-encoding"]) == (f"Bearer {key}", "identity")
+    assert other not in json.dumps(sent)
 
 
 def test_the_echo_tells_whole_texts_from_parts():

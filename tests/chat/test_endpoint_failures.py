@@ -1,5 +1,6 @@
 """Retry-After is read as RFC 9110 has it; all else about failures is tried on a server in test_endpoint."""
 
+import time
 from email.utils import formatdate
 
 import pytest
@@ -28,6 +29,18 @@ NOW = 1_800_000_000.0
 )
 def test_seconds_and_dates_are_read(header, seconds):
     assert retry_after_seconds(header, NOW) == seconds
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows has no tzset")
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "XYZ+7"])
+def test_a_date_of_the_oldest_form_is_in_utc_wherever_it_is_read(zone, monkeypatch):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    seconds = retry_after_seconds(time.asctime(time.gmtime(NOW + 30)), NOW)
+    monkeypatch.undo()
+    time.tzset()
+
+    assert seconds == 30.0
 
 
 @given(st.text(max_size=40))

@@ -118,6 +118,8 @@ def test_reasons_to_end_are_kept(reason, content, text):
         (json.dumps(completion_with(GOOD, function_call={"name": "f"})), "it calls a tool"),
         (json.dumps(with_choice(finish_reason=None)), "finish_reason None"),
         (json.dumps(with_choice(finish_reason="abort")), "finish_reason 'abort'"),
+        (json.dumps(with_choice(logprobs={"content": [{"logprob": float("-inf")}]})), "logprob"),
+        (json.dumps(with_choice(logprobs={"content": [{"logprob": float("nan")}]})), "logprob"),
         (json.dumps({**GOOD, "usage": {"prompt_tokens": 1}}), "usage.completion_tokens: Field required"),
         (json.dumps({**GOOD, "usage": {"prompt_tokens": True, "completion_tokens": 1}}), "usage.prompt_tokens"),
     ],

@@ -132,22 +132,25 @@ def test_an_answers_tokens_and_cost_are_written_down(tmp_path):
         assert call.seconds is not None
 
 
+UNTOLD = ChatReply(text="x", finish_reason="stop", prompt_tokens=None, completion_tokens=None)
+
+
 class Untold:
-    """A chat model that doesn't count its tokens, or fails, as the test has it."""
+    """A chat model that doesn't count its tokens, or answers or fails as the test has it."""
 
     name = fingerprint = "untold"
 
-    def __init__(self, failure: EndpointError | None = None) -> None:
+    def __init__(self, outcome: EndpointError | ChatReply | None = None) -> None:
         self.pace = Pace()
-        self._failure = failure
+        self._outcome = outcome or UNTOLD
 
     def plan(self, requests: Sequence[ChatRequest]) -> list[list[int]]:
         return [[index] for index in range(len(requests))]
 
     def answer(self, unit: Sequence[ChatRequest], sampling: Sampling) -> list[ChatReply]:
-        if self._failure:
-            raise self._failure
-        return [ChatReply(text="x", finish_reason="stop", prompt_tokens=None, completion_tokens=None)]
+        if isinstance(self._outcome, EndpointError):
+            raise self._outcome
+        return [self._outcome]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +203,30 @@ def test_one_request_asked_by_many_threads_at_once_is_one_call(tmp_path):
 
     assert len(chat.asked) == 1
     assert len(set(replies)) == 1
+
+
+def test_one_request_asked_by_many_threads_is_one_answer_also_where_the_first_call_failed(tmp_path):
+    failures = [EndpointError("", kind="server_error")]
+
+    def script(request: ChatRequest) -> str:
+        threading.Event().wait(0.02)
+        if failures:
+            raise failures.pop()
+        return "x"
+
+    chat = ScriptedChat(script, batch_size=1, pace=Pace(8, retries=1, first_wait_seconds=0.001))
+    replies = ask(chat, tmp_path / "journal.sqlite", [REQUESTS[0]] * 30)
+
+    assert len(chat.asked) == 2
+    assert len(set(replies)) == 1
+
+
+def test_log_probs_are_in_the_journal(tmp_path):
+    (request, *_), path = REQUESTS, tmp_path / "journal.sqlite"
+    told = ChatReply(text="x", finish_reason="stop", prompt_tokens=1, completion_tokens=2, logprobs=(-0.5, -1.25))
+    first, second = Untold(told), Untold(EndpointError("not to be asked", kind="server_error"))
+
+    assert ask(first, path, [request]) == ask(second, path, [request]) == [told]
 
 
 def test_it_bears_the_models_name_and_fingerprint(tmp_path):

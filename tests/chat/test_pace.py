@@ -1,7 +1,5 @@
 """Calls in flight rise by one a round and fall with the share of rate limits; waits grow, within bounds."""
 
-import threading
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +13,7 @@ BROKEN = EndpointError("500", kind="server_error", status=500)
 
 def call(pace: Pace, failure: EndpointError | None = None, times: int = 1) -> None:
     for _ in range(times):
-        with pace.turn() as turn:
-            turn.failure = failure
+        pace.note(failure)
 
 
 def test_a_round_of_nothing_but_rate_limits_halves_the_calls_in_flight():
@@ -63,30 +60,6 @@ def test_the_calls_in_flight_stay_within_their_bounds(limits):
         assert 1 <= pace.in_flight <= 5
 
 
-def test_no_more_calls_than_allowed_are_in_flight():
-    pace = Pace(3)
-    now = most = 0
-    lock = threading.Lock()
-
-    def one() -> None:
-        nonlocal now, most
-        with pace.turn():
-            with lock:
-                now += 1
-                most = max(most, now)
-            threading.Event().wait(0.002)
-            with lock:
-                now -= 1
-
-    threads = [threading.Thread(target=one) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-
-    assert most == 3
-
-
 @given(failures=st.integers(1, 2000))
 def test_a_wait_is_drawn_from_zero_to_a_bound_that_doubles_up_to_its_cap(failures):
     pace = Pace(1, retries=2000, first_wait_seconds=0.5, longest_wait_seconds=60)
@@ -111,3 +84,36 @@ def test_patience_ends_with_the_retries_and_at_once_with_what_is_final():
     assert pace.wait_seconds(BROKEN, 2) is not None
     assert pace.wait_seconds(BROKEN, 3) is None
     assert pace.wait_seconds(EndpointError("", kind="key_refused", is_final=True), 1) is None
+
+
+def test_what_one_server_asks_for_holds_for_all_calls_only_once_they_are_made_one_at_a_time():
+    pace = Pace(2)
+    asks = EndpointError("", kind="rate_limited", retry_after_seconds=7.5)
+    assert pace.pause_seconds(asks) == 0.0
+
+    call(pace, LIMITED, 2)
+
+    assert pace.in_flight == 1
+    assert pace.pause_seconds(asks) == 7.5
+    assert pace.pause_seconds(LIMITED) == 0.0
+    assert pace.pause_seconds(EndpointError("", kind="x", retry_after_seconds=1e9)) == LONGEST_RETRY_AFTER_SECONDS
+
+
+def test_whole_rounds_without_an_answer_bring_longer_and_longer_pauses_until_there_is_one():
+    pace = Pace(4, first_wait_seconds=1.0, longest_wait_seconds=8.0)
+    longest = []
+    for _ in range(6):
+        longest.append(max(pace.pause_seconds(BROKEN) for _ in range(300)))
+        call(pace, BROKEN, 4)
+
+    assert longest == pytest.approx([0, 1, 2, 4, 8, 8], rel=0.1)
+    call(pace)
+    call(pace, BROKEN, 3)
+    assert pace.pause_seconds(BROKEN) == 0.0
+
+
+def test_rounds_of_rate_limits_bring_fewer_calls_and_no_pause():
+    pace = Pace(4)
+    call(pace, LIMITED, 4)
+
+    assert (pace.in_flight, pace.pause_seconds(LIMITED)) == (2, 0.0)

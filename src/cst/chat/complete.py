@@ -7,6 +7,7 @@ model, no journal and no stage.
 import heapq
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from cst.errors import EndpointError
 from cst.progress import track
 
 Answered: TypeAlias = tuple[list[int], list[ChatReply]]
-"""A unit's indices and its replies."""
+"""A unit's indices and its replies; both empty for a call that failed and is made again."""
 
 
 def complete(
@@ -30,23 +31,27 @@ def complete(
     journal in front of the model has their answers.
 
     Raises:
-        EndpointError: A unit failed for good, or as often as the model's pace bears.
+        EndpointError: A unit failed for good, or as often as the model's pace bears; it says how often.
     """
     replies: dict[int, ChatReply] = {}
-    with closing(_Asking(chat, requests, sampling).answers()) as answers:
-        for unit, found in track(answers, description=description, total=len(requests), weight=lambda a: len(a[0])):
+    asking = _Asking(chat, requests, sampling)
+    with closing(asking.answers()) as answers:
+        for unit, found in track(
+            answers, description=description, total=len(requests), weight=lambda a: len(a[0]), note=asking.retried
+        ):
             replies.update(zip(unit, found, strict=True))
     return [replies[index] for index in range(len(requests))]
 
 
 @dataclass(order=True)
 class _Try:
-    """A unit that is due from some time on, and has failed so often; `order` settles equal times."""
+    """A unit that is due from some time on, and how its calls failed since `begun`; `order` settles equal times."""
 
     due: float
     order: int
     unit: list[int] = field(compare=False)
-    failures: int = field(compare=False)
+    begun: float = field(compare=False)
+    failures: tuple[str, ...] = field(default=(), compare=False)
 
 
 @final
@@ -57,9 +62,11 @@ class _Asking:
         self._chat, self._requests, self._sampling = chat, requests, sampling
         plan = chat.plan(requests)
         self._units = len(plan)
-        self._fresh = (_Try(0.0, order, unit, 0) for order, unit in enumerate(plan))
+        self._fresh = (_Try(0.0, order, unit, time.monotonic()) for order, unit in enumerate(plan))
         self._again: list[_Try] = []
-        self._answered = 0
+        self._failed: Counter[str] = Counter()
+        self._answered = self._in_hand = 0
+        self._resumes = 0.0
         self._is_stopped = False
         self._changed = threading.Condition()
         self._ended: SimpleQueue[Answered | BaseException] = SimpleQueue()
@@ -69,20 +76,27 @@ class _Asking:
         workers = min(self._chat.pace.most, self._units)
         return self._from_workers(workers) if workers > 1 else self._from_here()
 
+    def retried(self) -> str:
+        """How many calls failed and were, or will be, made again, by kind; nothing where none did."""
+        with self._changed:
+            failed = self._failed.copy()
+        return f"{failed.total()} retried: {_by_kind(failed)}" if failed else ""
+
     def _from_here(self) -> Generator[Answered]:
         while tried := self._take():
-            if answered := self._ask(tried):
-                yield answered
+            yield self._ask(tried)
 
     def _from_workers(self, workers: int) -> Generator[Answered]:
         threads = [threading.Thread(target=self._work, name=f"{self._chat.name}-{n}") for n in range(workers)]
         for thread in threads:
             thread.start()
         try:
-            for _ in range(self._units):
+            left = self._units
+            while left:
                 ended = self._ended.get()
                 if isinstance(ended, BaseException):
                     raise ended
+                left -= bool(ended[0])
                 yield ended
         finally:
             self._stop()
@@ -92,8 +106,7 @@ class _Asking:
     def _work(self) -> None:
         try:
             while tried := self._take():
-                if answered := self._ask(tried):
-                    self._ended.put(answered)
+                self._ended.put(self._ask(tried))
         except BaseException as error:
             self._stop()
             self._ended.put(error)
@@ -104,34 +117,75 @@ class _Asking:
             self._changed.notify_all()
 
     def _take(self) -> _Try | None:
-        """The next unit that is due, those that failed before first; None once all are answered, or work is stopped."""
+        """The next unit to ask, once there is one; None once all are answered, or work is stopped."""
         with self._changed:
             while self._answered < self._units and not self._is_stopped:
-                if self._again and self._again[0].due <= time.monotonic():
-                    return heapq.heappop(self._again)
-                if fresh := next(self._fresh, None):
-                    return fresh
-                self._changed.wait(self._again[0].due - time.monotonic() if self._again else None)
+                if tried := self._due():
+                    self._in_hand += 1
+                    self._changed.notify()  # somebody must now wait for what is due next
+                    return tried
+                self._changed.wait(self._seconds_until_due())
         return None
 
-    def _ask(self, tried: _Try) -> Answered | None:
-        """The answer; None where the unit is to be asked again."""
+    def _due(self) -> _Try | None:
+        """A unit that may be asked now, those that failed before first."""
+        now = time.monotonic()
+        if self._in_hand >= self._chat.pace.in_flight or now < self._resumes:
+            return None
+        if self._again and self._again[0].due <= now:
+            return heapq.heappop(self._again)
+        return next(self._fresh, None)
+
+    def _seconds_until_due(self) -> float | None:
+        """For how long nothing can be asked; None where that depends on calls in hand."""
+        now = time.monotonic()
+        if self._in_hand >= self._chat.pace.in_flight:
+            return None
+        if now < self._resumes:
+            return self._resumes - now
+        return self._again[0].due - now if self._again else None
+
+    def _ask(self, tried: _Try) -> Answered:
+        """The answer; an empty one where the unit is to be asked again."""
         try:
             replies = self._chat.answer([self._requests[index] for index in tried.unit], self._sampling)
         except EndpointError as failure:
             self._put_back(tried, failure)
-            return None
+            return [], []
         with self._changed:
             self._answered += 1
-            if self._answered == self._units:
-                self._changed.notify_all()
+            self._end_call(None)
         return tried.unit, replies
 
     def _put_back(self, tried: _Try, failure: EndpointError) -> None:
-        failures = tried.failures + 1
-        wait = self._chat.pace.wait_seconds(failure, failures)
+        pace, failures = self._chat.pace, (*tried.failures, failure.kind)
+        wait = pace.wait_seconds(failure, len(failures))
         if wait is None:
-            raise failure
+            if len(failures) == 1:
+                raise failure
+            raise _given_up(failure, failures, tried.begun) from failure
         with self._changed:
-            heapq.heappush(self._again, _Try(time.monotonic() + wait, tried.order, tried.unit, failures))
-            self._changed.notify()
+            self._failed[failure.kind] += 1
+            self._end_call(failure)
+            now = time.monotonic()
+            self._resumes = max(self._resumes, now + pace.pause_seconds(failure))
+            heapq.heappush(self._again, _Try(now + wait, tried.order, tried.unit, tried.begun, failures))
+
+    def _end_call(self, failure: EndpointError | None) -> None:
+        """Note how a call ended, and wake as many workers as may go on; the lock is held."""
+        pace = self._chat.pace
+        self._in_hand -= 1
+        pace.note(failure)
+        self._changed.notify(self._units if self._answered == self._units else max(1, pace.in_flight - self._in_hand))
+
+
+def _given_up(failure: EndpointError, kinds: Sequence[str], begun: float) -> EndpointError:
+    """The last failure of a unit, saying how often and for how long the unit was asked; `begun` is monotonic."""
+    seconds, counts = time.monotonic() - begun, _by_kind(Counter(kinds))
+    return failure.saying(
+        f"Given up after {len(kinds)} calls in {seconds:.0f} s ({counts}); the last, {failure.kind}: {failure}"
+    )
+
+
+def _by_kind(failed: Counter[str]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in failed.most_common())

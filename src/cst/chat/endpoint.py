@@ -13,7 +13,7 @@ import openai
 
 from cst.chat.base import ChatReply, ChatRequest, Sampling
 from cst.chat.endpoint_client import BadBodyError, make_client
-from cst.chat.endpoint_failures import ADVICE, failure_of, is_ailing, is_filtered
+from cst.chat.endpoint_failures import ADVICE, LONGEST_QUOTE, failure_of, is_ailing, is_filtered
 from cst.chat.endpoint_messages import body_of, reply_of, unusable, withheld
 from cst.chat.pace import Pace
 from cst.chat.replicas import Replicas
@@ -89,18 +89,18 @@ class Endpoint:
 
     def _call(self, request: ChatRequest, sampling: Sampling) -> ChatReply | EndpointError:
         body = body_of(request, sampling, self._settings)
-        with self.pace.turn() as turn, self._replicas.least_busy() as visit:
+        with self._replicas.least_busy() as visit:
             address, client = visit.server
             answer = self._answer_of(client, body, request.prefix)
-            turn.failure = answer if isinstance(answer, EndpointError) else None
-            visit.is_ailing = turn.failure is not None and is_ailing(turn.failure)
+            visit.is_ailing = isinstance(answer, EndpointError) and is_ailing(answer)
         return self._told(request, address, answer) if isinstance(answer, EndpointError) else answer
 
     def _answer_of(self, client: openai.OpenAI, body: dict[str, object], prefix: str) -> ChatReply | EndpointError:
         try:
             content = client.post("/chat/completions", cast_to=httpx2.Response, body=body).content
-            self._refuse_secret(content)
-            return reply_of(content, prefix)
+            reply = reply_of(content, prefix)
+            self._refuse_secret(reply)
+            return reply
         except (openai.APIError, BadBodyError) as error:
             return withheld(prefix) if is_filtered(error) else failure_of(error)
         except EndpointError as error:
@@ -108,22 +108,17 @@ class Endpoint:
 
     def _told(self, request: ChatRequest, address: str, failure: EndpointError) -> EndpointError:
         """The failure, saying which model, server and request it is about."""
-        words = f"{self._name} at {address}, request {request.id!r}: {failure}."
-        return EndpointError(
-            self._masked(f"{words} {ADVICE.get(failure.kind, '')}".strip()),
-            kind=failure.kind,
-            status=failure.status,
-            is_final=failure.is_final,
-            retry_after_seconds=failure.retry_after_seconds,
-            may_have_cost=failure.may_have_cost,
-        )
+        quote = self._masked(str(failure))[:LONGEST_QUOTE].rstrip(".")  # masked first: half a key is none to a mask
+        advice = ADVICE.get(failure.kind, "")
+        return failure.saying(f"{self._name} at {address}, request {request.id!r}: {quote}. {advice}".strip())
 
     def _masked(self, text: str) -> str:
         return text.replace(self._key, "***") if len(self._key) >= SHORTEST_SECRET else text
 
-    def _refuse_secret(self, content: bytes) -> None:
+    def _refuse_secret(self, reply: ChatReply) -> None:
         """A server that says the key would have it written into the journal."""
-        if len(self._key) >= SHORTEST_SECRET and self._key.encode() in content:
+        said = f"{reply.text}\n{reply.model}"
+        if self._masked(said) != said:
             raise unusable("it holds the key that it was sent")
 
 

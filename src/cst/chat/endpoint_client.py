@@ -1,7 +1,7 @@
-"""The openai client, so that nothing it brings back is unbounded or from elsewhere.
+"""The openai client, so that nothing it brings back is unbounded or from elsewhere, and nothing unasked is sent.
 
-No retries of its own, no redirects, no compressed bodies, bodies of bounded size and time. This file knows neither
-messages nor answers.
+No retries of its own, no redirects, no compressed bodies, bodies of bounded size and time; no headers that it takes
+from the environment. This file knows neither messages nor answers.
 """
 
 import time
@@ -16,6 +16,9 @@ from cst.recipe_models import EndpointSettings
 LARGEST_BODY_BYTES = 16 << 20
 """No chat completion is longer: a million tokens of eight bytes, with their log-probs left out."""
 
+SENT_HEADERS = frozenset({"host", "content-type", "content-length", "accept", "connection", "user-agent"})
+"""What a server is told besides the key. The client would add organisation, project and OPENAI_CUSTOM_HEADERS."""
+
 
 class BadBodyError(Exception):
     """A body that is not read to its end."""
@@ -25,6 +28,11 @@ def make_client(base_url: str, api_key: str, settings: EndpointSettings) -> open
     """A client of one server; threads may share it. Proxies are those of the environment, as usual."""
     timeout = httpx2.Timeout(settings.read_timeout_seconds, connect=settings.connect_timeout_seconds)
 
+    def strip(request: httpx2.Request) -> None:
+        kept = {name: value for name, value in request.headers.items() if name in SENT_HEADERS}
+        # no encoding: a small compressed body may be a large one
+        request.headers = httpx2.Headers({**kept, "Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"})
+
     def bound(response: httpx2.Response) -> None:
         response.stream = _BoundedBody(response, settings.read_timeout_seconds)
 
@@ -32,16 +40,9 @@ def make_client(base_url: str, api_key: str, settings: EndpointSettings) -> open
         timeout=timeout,
         limits=httpx2.Limits(max_connections=settings.in_flight, max_keepalive_connections=settings.in_flight),
         follow_redirects=False,
-        event_hooks={"response": [bound]},
+        event_hooks={"request": [strip], "response": [bound]},
     )
-    return openai.OpenAI(
-        base_url=base_url,
-        api_key=api_key,
-        max_retries=0,
-        timeout=timeout,
-        default_headers={"Accept-Encoding": "identity"},  # a small compressed body may be a large one
-        http_client=http,
-    )
+    return openai.OpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout, http_client=http)
 
 
 @final

@@ -6,6 +6,7 @@ guides), which vLLM, SGLang and hosted servers follow. This file knows no reques
 
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import httpx2
@@ -48,7 +49,7 @@ def is_ailing(failure: EndpointError) -> bool:
 
 def is_filtered(error: BaseException) -> bool:
     """Whether a server's content filter refused the request, which is an answer in its way (OpenAI, Azure)."""
-    return isinstance(error, openai.BadRequestError) and bool({error.code, error.type} & FILTER_CODES)
+    return isinstance(error, openai.BadRequestError) and bool(_codes(error) & FILTER_CODES)
 
 
 def failure_of(error: openai.APIError | BadBodyError) -> EndpointError:
@@ -68,7 +69,7 @@ def failure_of(error: openai.APIError | BadBodyError) -> EndpointError:
 def _status_failure(error: openai.APIStatusError) -> EndpointError:
     kind = _kind(error)
     return EndpointError(
-        error.message[:LONGEST_QUOTE].rstrip("."),
+        error.message,
         kind=kind,
         status=error.status_code,
         is_final=kind in FINAL_KINDS,
@@ -79,7 +80,7 @@ def _status_failure(error: openai.APIStatusError) -> EndpointError:
 
 def _kind(error: openai.APIStatusError) -> str:
     """The name of a failure by status and error code."""
-    status, codes = error.status_code, {error.code, error.type}
+    status, codes = error.status_code, _codes(error)
     if status == 402 or codes & QUOTA_CODES:
         return "quota_spent"
     if status in (401, 403):
@@ -93,16 +94,23 @@ def _kind(error: openai.APIStatusError) -> str:
     return "redirected" if status < 400 else "request_refused"
 
 
+def _codes(error: openai.APIStatusError) -> set[str]:
+    """What a server calls its error; the client takes any JSON for these two."""
+    return {str(error.code), str(error.type)}
+
+
 def retry_after_seconds(header: str | None, now: float) -> float | None:
     """What a Retry-After header asks for, in seconds from `now` (Unix time); None if it says nothing readable.
 
-    RFC 9110, section 10.2.3: a number of seconds, or an HTTP date.
+    RFC 9110, section 10.2.3: a number of seconds, or an HTTP date; those of its forms that name no zone are in UTC
+    (section 5.6.7).
     """
     if header is None:
         return None
     if header.strip().isdecimal():
         return float(header[:12])
     try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
+        date = parsedate_to_datetime(header)
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, OverflowError):
         return None

@@ -7,7 +7,7 @@ of vLLM and SGLang ("Extra parameters" of their OpenAI-compatible servers).
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from cst.chat.base import ChatReply, ChatRequest, Sampling, request_seed
 from cst.errors import EndpointError
@@ -20,6 +20,9 @@ FINISH_REASONS: Mapping[str | None, FinishReason] = {
     "content_filter": "content_filter",
 }
 """Any other (tool calls, `abort`, none at all) means that the text is none, or not whole."""
+
+QUOTED_BYTES = 4096
+"""Of a body that is no answer; far more than is shown of it, so that a key in what is shown is whole and masked."""
 
 
 def body_of(request: ChatRequest, sampling: Sampling, settings: EndpointSettings) -> dict[str, object]:
@@ -71,7 +74,7 @@ class _Message(_Answer):
 
 
 class _TokenLogprob(_Answer):
-    logprob: float
+    logprob: FiniteFloat
 
 
 class _Logprobs(_Answer):
@@ -106,7 +109,8 @@ def reply_of(content: bytes, prefix: str) -> ChatReply:
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"]) or "body"
-        raise unusable(f"it is no chat completion ({place}: {fault['msg']})") from None
+        begins = content[:QUOTED_BYTES].decode(errors="replace")
+        raise unusable(f"it is no chat completion ({place}: {fault['msg']}); it begins {begins!r}") from None
     choice, usage = completion.choices[0], completion.usage
     reason = _finish_reason(choice)
     return ChatReply(

@@ -82,12 +82,13 @@ class Journalled:
 
     @contextmanager
     def _turn(self, key: str) -> Generator[None]:
-        """One thread at a time for a key: who comes second finds the answer of who came first."""
+        """One thread at a time for a key: who comes second finds the answer of who came first.
+
+        The lock is forgotten once there is an answer: until then, whoever comes must wait for whoever waits already.
+        """
         with self._turns.setdefault(key, threading.Lock()):
-            try:
-                yield
-            finally:
-                self._turns.pop(key, None)
+            yield
+            self._turns.pop(key, None)
 
     def _ask(self, key: str, unit: Sequence[ChatRequest], sampling: Sampling) -> list[ChatReply]:
         call = Call(
