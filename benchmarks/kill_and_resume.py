@@ -5,7 +5,7 @@
 One run of a small recipe (all stages of the demo, fewer prompts and steps) goes through undisturbed. Then, as often as
 asked, a fresh run is killed with SIGKILL after a random time (one that ended before doesn't count), and the same
 command is given again until it ends by itself. Prints one JSON line a kill and one for the whole; exit code 1 if any
-file differs. The journal (SQLite) and the trackers' logs are left out: they hold when things happened.
+file differs. The journal (SQLite), `spending.json` and the trackers' logs are left out: they hold when things happened.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files
-        if not file.name.startswith("journal.sqlite") and "trackers" not in file.parts
+        if not file.name.startswith(("journal.sqlite", "spending.json")) and "trackers" not in file.parts
     }
 
 

@@ -95,7 +95,7 @@ def test_training_prompts_are_split_too_and_the_seed_draws_others(tmp_path):
     text = "prompts: {training: [{kind: file, path: p.txt}], held_out_share: 0.3}\nseed: "
     (tmp_path / "p.txt").write_text("\n".join(f"alpha{k} beta{k} gamma{k}" for k in range(100)))
     shops = [Workshop(recipe(f"{text}{seed}", tmp_path), tmp_path / "run") for seed in (0, 0, 1)]
-    (training, held_out), again, other = (shop.prompts() for shop in shops)
+    (training, held_out), again, other = ((list(asked), apart) for asked, apart in (shop.prompts() for shop in shops))
 
     assert len(training) + len(held_out) == 100
     assert 12 <= len(held_out) <= 48

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cst.errors import DataError
 from cst.records import Message, Prompt, Verdict
 from cst.store import (
+    RecordFile,
     append_record,
     canonical_json,
     fingerprint,
@@ -19,6 +20,7 @@ from cst.store import (
     read_json,
     read_records,
     read_text,
+    set_down,
     stream_records,
     write_json,
     write_records,
@@ -178,9 +180,13 @@ def test_records_read_one_by_one_are_those_read_at_once(texts, has_mark):
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
         write_records(path, [Prompt(id="p", text=text, task="t") for text in texts])
-        path.write_bytes(b"\xef\xbb\xbf" * has_mark + path.read_bytes() + b"\n \n")
+        path.write_bytes(b"\xef\xbb\xbf" * has_mark + path.read_bytes().replace(b"\n", b"\n \n") + b"\n")
+        records = read_records(path, Prompt)
 
-        assert list(stream_records(path, Prompt)) == read_records(path, Prompt)
+        assert list(stream_records(path, Prompt)) == records
+        with RecordFile(path, Prompt) as file:
+            assert [file[number] for number in reversed(range(len(texts)))] == records[::-1]
+            assert list(file) == list(file) == records
 
 
 def test_a_bad_line_is_named_when_its_turn_comes(tmp_path):
@@ -193,6 +199,23 @@ def test_a_bad_line_is_named_when_its_turn_comes(tmp_path):
         next(rows)
     with pytest.raises(DataError, match=r"There is no file .*missing"):
         next(stream_records(tmp_path / "missing", Prompt))
+
+
+def test_a_bad_record_is_named_when_it_is_looked_up_and_a_missing_file_at_once(tmp_path):
+    (tmp_path / "rows").write_text('\n{"id": "p"}\n')
+    with RecordFile(tmp_path / "rows", Prompt) as rows, pytest.raises(DataError, match=r"rows, record 1 is no Prompt"):
+        _ = rows[0]
+    with pytest.raises(DataError, match=r"There is no file .*missing"):
+        RecordFile(tmp_path / "missing", Prompt)
+
+
+def test_records_that_come_once_are_gone_through_twice_and_leave_nothing(tmp_path):
+    records = [Prompt(id=f"p{number}", text="x", task="t") for number in range(3)]
+    with set_down(tmp_path / "rows", iter(records), Prompt) as file:
+        assert list(file) == list(file) == records
+    with pytest.raises(ZeroDivisionError), set_down(tmp_path / "rows", (1 // 0 for _ in "x"), Prompt):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):

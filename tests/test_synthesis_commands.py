@@ -75,6 +75,7 @@ def test_a_plan_asks_nothing_and_names_what_is_then_asked(tmp_path):
     assert calls == {("original", "mia"): N, ("critique", "leo"): N, ("revised", "mia"): N}
     assert server.asked.total() == 3 * N
     assert after == []
+    assert not [path for path in (tmp_path / "run").iterdir() if "planned" in path.name]
     spent = spending_of(tmp_path / "run")
     assert 0 < spent.cost < sum(step.estimate.highest_cost for step in planned)
     assert all(step.estimate.cost == 0 for step in planned if step.model == "leo")
@@ -109,6 +110,16 @@ def test_the_summary_counts_calls_failures_tokens_and_cost_of_each_pair(tmp_path
     assert told["pairs"] == N
     assert told["per_pair"]["calls"] == told["calls"] / N
     assert told["per_pair"]["cost"] == told["cost"] / N > 0
+
+
+def test_what_was_spent_is_told_again_without_opening_the_journal(tmp_path, capsys):
+    with served(tmp_path) as (file, _):
+        make(file, tmp_path / "run", as_json=True)
+        first = json.loads(capsys.readouterr().out)["spending"]
+        (tmp_path / "run/journal.sqlite").write_bytes(b"no journal")
+        make(file, tmp_path / "run", as_json=True)
+
+    assert json.loads(capsys.readouterr().out)["spending"] == first
 
 
 def test_shards_put_together_are_the_undivided_run(tmp_path):

@@ -2,8 +2,11 @@
 
 import pytest
 
+from cst.chat.base import ChatRequest
+from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError, RecipeError
 from cst.recipe_file import parse_recipe
+from cst.records import Message, Sampling
 from cst.workshop import Workshop
 
 
@@ -25,7 +28,7 @@ def test_an_unknown_configuration_is_named(tmp_path):
 
 def test_the_seed_of_the_recipe_draws_other_prompts(tmp_path):
     text = "prompts: {training: [{kind: miniature, task: harmless, n: 5}]}\nseed: "
-    first, again, other = (workshop(tmp_path, f"{text}{seed}").prompts()[0] for seed in (0, 0, 1))
+    first, again, other = (list(workshop(tmp_path, f"{text}{seed}").prompts()[0]) for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
@@ -35,7 +38,19 @@ def test_a_held_out_prompt_that_is_trained_on_is_refused(tmp_path):
     source = f"[{{kind: file, path: {tmp_path / 'p.txt'}}}]"
     shop = workshop(tmp_path, f"prompts: {{training: {source}, held_out: {source}}}")
     with pytest.raises(DataError, match="Held-out prompt p-000001 is the training prompt p-000001"):
-        shop.prompts()
+        list(shop.prompts()[0])
+
+
+def test_training_prompts_come_as_they_are_read(tmp_path):
+    (tmp_path / "p.csv").write_text("goal,target\nSing.,Sure\nDance.\n")
+    training, held_out = workshop(
+        tmp_path, f"prompts: {{training: [{{kind: file, path: {tmp_path / 'p.csv'}}}]}}"
+    ).prompts()
+
+    assert held_out == []
+    assert next(training).text == "Sing."
+    with pytest.raises(DataError, match=r"p\.csv:3 has 1 cells"):
+        next(training)
 
 
 def test_capability_sets_are_cut_each_for_itself(tmp_path):
@@ -63,6 +78,22 @@ def test_a_chat_model_of_the_recipe_is_journalled_and_closed_with_the_workshop(t
     assert (tmp_path / "journal.sqlite").exists()
 
 
+def test_a_chat_model_of_the_callers_own_stands_in_for_the_recipes(tmp_path):
+    text = (
+        "chat_models: {author: {kind: endpoint, base_urls: [http://127.0.0.1:9/v1], model: m}}\n"
+        "synthesis: {methods: [{kind: contrast, tasks: [t], author: author, original_system_prompt: a, "
+        "revised_system_prompt: b}]}"
+    )
+    recipe, own = workshop(tmp_path, text).recipe, ScriptedChat(lambda _: "Yes.", name="own")
+    shop = Workshop(recipe, tmp_path, chats={"author": own})
+    request = ChatRequest(id="r", messages=(Message(role="user", content="Hi?"),))
+
+    assert [reply.text for reply in shop.chat_model("author").answer([request], Sampling())] == ["Yes."]
+    assert shop.synthesis_models() == ["author", own.fingerprint]
+    assert shop.journal.ledger.calls == 1
+    shop.close()
+
+
 def test_a_chat_model_that_the_recipe_does_not_name_is_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"no chat model 'critic' in the recipe's chat_models, only \[\]"):
         workshop(tmp_path, "").chat_model("critic")
@@ -84,7 +115,7 @@ def test_a_bad_row_is_written_to_the_run_folder_and_skipped_when_the_recipe_says
     (tmp_path / "p.csv").write_text("goal,target\nSing.,Sure\nDance.\n")
     text = f"prompts: {{training: [{{kind: file, path: {tmp_path / 'p.csv'}, skip_bad_rows: SKIP}}]}}"
     with pytest.raises(DataError, match=r"p\.csv:3 has 1 cells, .* they are in .*/quarantine/p\.csv\.quar"):
-        workshop(tmp_path / "run", text.replace("SKIP", "false")).prompts()
+        list(workshop(tmp_path / "run", text.replace("SKIP", "false")).prompts()[0])
     training, _ = workshop(tmp_path / "run", text.replace("SKIP", "true")).prompts()
 
     assert [prompt.text for prompt in training] == ["Sing."]

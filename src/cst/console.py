@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cst.budget import Budget
-from cst.journal import Journal
 from cst.markers import refuse_changed
 from cst.pipeline import Verb, run, steps
 from cst.preferences.selection import TaskRows
@@ -19,8 +18,8 @@ from cst.recipe import Recipe
 from cst.recipe_file import load_recipe
 from cst.row_selection import planned_rows, told
 from cst.run_folder import Outcome, RunFolder
-from cst.store import read_json, write_text
-from cst.workshop import JOURNAL, Workshop, model_folder
+from cst.store import parse_record, read_json, read_text, write_text
+from cst.workshop import Workshop, model_folder
 
 if TYPE_CHECKING:
     from cst.auditing.record import Audit
@@ -140,13 +139,11 @@ def _print_synthesis(home: Path) -> None:
 
 
 def spending_of(home: Path) -> "Spending | None":
-    """What the pairs of a run folder took, earlier runs in it included; None where nothing is written down."""
-    from cst.synthesis.spending import spending
+    """What the pairs of a run folder took, as their stage wrote it down; None where it didn't."""
+    from cst.synthesis.spending import Spending
 
-    if not (home / JOURNAL).exists() or not (home / "synthesis.json").exists():
-        return None
-    with Journal(home / JOURNAL) as journal:
-        return spending(journal.each_call(), sum(row["pairs"] for row in read_json(home / "synthesis.json")))
+    path = home / "spending.json"
+    return parse_record(read_text(path), Spending, str(path)) if path.exists() else None
 
 
 def _print_rows(home: Path) -> None:

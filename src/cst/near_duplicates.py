@@ -11,14 +11,20 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cst.errors import DataError
 
-BANDS, ROWS = 25, 5
-"""Texts of Jaccard index s share a band with probability 1 - (1 - s^ROWS)^BANDS: .06 at .3, .99 at .7, .9999 at .8."""
+HASHES, FEWEST_ROWS = 125, 5
+"""Numbers that a text's words come to, and how many of them are a band at least. Texts of Jaccard index s share one of
+HASHES // rows bands with probability 1 - (1 - s^rows)^bands; with 5 rows that is .06 at .3, .99 at .7, .9999 at .8."""
+
+MISSED = 0.0101
+"""The share of pairs just at the threshold that banding may miss: what 5 rows miss at .7."""
 
 TEXTS_AT_ONCE = 5_000
 """Texts whose words are held as numbers at once."""
@@ -27,6 +33,20 @@ LEADERS = 8
 """Texts of a band's bucket that each further one is compared with; a bucket of unlike texts is no reason for n^2."""
 
 _WORD = re.compile(r"\w+")
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Numbered(Protocol[T_co]):
+    """What can be gone through in order, and looked up by number: a list, or what reads from a file."""
+
+    def __iter__(self) -> Iterator[T_co]:
+        """All of it, in order."""
+        ...
+
+    def __getitem__(self, number: int, /) -> T_co:
+        """What stands at a number, counted from 0."""
+        ...
 
 
 def words(text: str) -> frozenset[str]:
@@ -40,24 +60,27 @@ def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
     return both / (len(first) + len(second) - both)
 
 
-def near_duplicate_groups(texts: Sequence[str], *, threshold: float = 0.7) -> list[int]:
+def near_duplicate_groups(texts: Numbered[str], *, threshold: float = 0.7) -> list[int]:
     """For each text the index of the first of its group; texts of a Jaccard index of `threshold` or more are linked.
 
-    A group is all that is linked, also through others. Pairs at the threshold are missed once in a hundred times.
+    Texts are gone through once, and looked up again where they share a key: of each at most 250 bytes are held, and no
+    text. A group is all that is linked, also through others. Pairs just at the threshold are missed once in a hundred
+    times at most where it is 0.7 or more, and up to every second time where it is less.
 
     Raises:
         DataError: The threshold isn't from 0.5 to 1: below, banding misses most pairs.
     """
     if not 0.5 <= threshold <= 1:
         raise DataError(f"threshold={threshold} can't be searched for; name one from 0.5 to 1.")
-    parents = list(range(len(texts)))
-    for keys in band_keys(texts):
-        for bucket in _buckets(keys):
+    keys = band_keys(texts, rows_of(threshold))
+    parents = list(range(keys.shape[1]))
+    for band in keys:
+        for bucket in _buckets(band):
             _link(bucket, texts, parents, threshold)
-    return [_root(index, parents) for index in range(len(texts))]
+    return [_root(index, parents) for index in range(len(parents))]
 
 
-def _link(bucket: Sequence[int], texts: Sequence[str], parents: list[int], threshold: float) -> None:
+def _link(bucket: Sequence[int], texts: Numbered[str], parents: list[int], threshold: float) -> None:
     leaders: list[tuple[int, frozenset[str]]] = []
     for index in bucket:
         root = _root(index, parents)
@@ -79,23 +102,40 @@ def _root(index: int, parents: list[int]) -> int:
     return index
 
 
-def band_keys(texts: Sequence[str], *, seed: int = 0) -> NDArray[np.uint64]:
-    """[BANDS, n]: for each band a key of each text; alike texts have equal keys in some band.
+def rows_of(threshold: float) -> int:
+    """How many hashes are a band: as many as `MISSED` allows, so that few unlike texts have a key in common."""
 
-    Each row of a band is the least of a multiply-shift hash of the words (Dietzfelbinger et al. 1997).
+    def missed(rows: int) -> float:
+        return (1 - threshold**rows) ** (HASHES // rows)
+
+    return max((rows for rows in range(FEWEST_ROWS, HASHES + 1) if missed(rows) <= MISSED), default=FEWEST_ROWS)
+
+
+def band_keys(texts: Iterable[str], rows: int, *, seed: int = 0) -> NDArray[np.uint32]:
+    """[HASHES // rows, n]: for each band a key of each text; alike texts have equal keys in some band.
+
+    Each row of a band is the least of a multiply-shift hash of the words (Dietzfelbinger et al. 1997). Unlike texts
+    have equal keys of 32 bits once in 2^32: in a million, a hundred pairs a band, which are compared in vain.
     """
     generator = random.Random(seed)
-    factors = [generator.getrandbits(64) | 1 for _ in range(BANDS * ROWS)]
-    keys = np.zeros((BANDS, len(texts)), dtype=np.uint64)
-    for start in range(0, len(texts), TEXTS_AT_ONCE):
-        block = texts[start : start + TEXTS_AT_ONCE]
-        hashes, starts = _hashed(block)
-        for row, factor in enumerate(factors):
-            least = np.minimum.reduceat((hashes * np.uint64(factor)) >> np.uint64(32), starts)
-            band = keys[row // ROWS, start : start + len(block)]
-            band[:] = (band * _MIX + least) * _MIX
-    return keys
+    factors = [np.uint64(generator.getrandbits(64) | 1) for _ in range(HASHES // rows * rows)]
+    blocks, remaining = [np.zeros((HASHES // rows, 0), dtype=np.uint32)], iter(texts)
+    while block := list(islice(remaining, TEXTS_AT_ONCE)):
+        blocks.append(_keys_of_block(block, factors, rows))
+    return np.concatenate(blocks, axis=1)
 
+
+def _keys_of_block(texts: Sequence[str], factors: Sequence[np.uint64], rows: int) -> NDArray[np.uint32]:
+    hashes, starts = _hashed(texts)
+    keys = np.zeros((len(factors) // rows, len(texts)), dtype=np.uint64)
+    for row, factor in enumerate(factors):
+        least = np.minimum.reduceat((hashes * factor) >> _HALF, starts)
+        keys[row // rows] = (keys[row // rows] * _MIX + least) * _MIX
+    return (keys >> _HALF).astype(np.uint32)
+
+
+_HALF = np.uint64(32)
+"""The bits of a number that are dropped where 32 of 64 are enough."""
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: spreads the numbers that are joined to a key."""
@@ -106,10 +146,10 @@ def _hashed(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]
     numbers = [[zlib.crc32(word.encode(errors="replace")) for word in words(text)] for text in texts]
     starts = np.cumsum([0, *(len(each) for each in numbers[:-1])])
     flat = np.fromiter((number for each in numbers for number in each), dtype=np.uint64)
-    return flat * _MIX ^ (flat << np.uint64(32)), starts
+    return flat * _MIX ^ (flat << _HALF), starts
 
 
-def _buckets(keys: NDArray[np.uint64]) -> Iterator[list[int]]:
+def _buckets(keys: NDArray[np.uint32]) -> Iterator[list[int]]:
     """The indices of texts that have a key in common, in order, key by key."""
     order = np.argsort(keys, kind="stable")
     changes = np.flatnonzero(np.diff(keys[order]))

@@ -4,7 +4,7 @@
 needs them, so that a stage without a model never loads one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from cst.budget import Budget
 from cst.kept_recipe import keep_recipe
-from cst.preferences.conditioning import condition
+from cst.preferences.conditioning import condition_each
 from cst.recipe import Recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration, Verdict
 from cst.row_selection import origin_of, row_plan, write_rows
 from cst.run_folder import Outcome, RunFolder, Stage
-from cst.store import read_records, stream_records, write_json, write_records
+from cst.store import RecordFile, read_records, stream_records, write_json, write_records
 from cst.workshop import BASE, Workshop
 
 if TYPE_CHECKING:
@@ -121,17 +121,19 @@ def _synthesize(workshop: Workshop) -> Stage:
 
     def work() -> None:
         from cst.synthesis.critique import synthesize_in_chunks
-        from cst.synthesis.gates import faults_of_set
         from cst.synthesis.output import write_chunks
+        from cst.synthesis.spending import spending
 
         assert settings is not None
         chat, named = workshop.synthesis_chats()
-        training, held_out = (read_records(folder / name, Prompt) for name in inputs)
-        unasked = faults_of_set(training, held_out, settings.gates)
-        del training, held_out  # a million prompts are streamed from here on
-        prompts, judge = stream_records(folder / "prompts.jsonl", Prompt), workshop.side_judge
-        made = synthesize_in_chunks(prompts, chat, settings, chat_models=named, unasked=unasked, judge=judge, seed=seed)
-        write_json(folder / "synthesis.json", write_chunks(made, folder / "pairs.jsonl", folder / "drops.jsonl"))
+        held_out, judge = read_records(folder / "held_out_prompts.jsonl", Prompt), workshop.side_judge
+        with RecordFile(folder / "prompts.jsonl", Prompt) as prompts:
+            made = synthesize_in_chunks(
+                prompts, chat, settings, chat_models=named, held_out=held_out, judge=judge, seed=seed
+            )
+            summary = write_chunks(made, folder / "pairs.jsonl", folder / "drops.jsonl")
+        write_json(folder / "spending.json", spending(workshop.journal.each_call(), summary))
+        write_json(folder / "synthesis.json", summary)
 
     def depends() -> list[object]:
         return [settings, workshop.recipe.judge, *workshop.synthesis_models(), seed]
@@ -153,11 +155,11 @@ def _condition(workshop: Workshop, model: str) -> Stage:
     configurations = workshop.configurations_of(model) if workshop.recipe.configurations else []
     plan = row_plan(workshop, model)
 
-    def rows() -> list[Preference]:
+    def rows() -> Iterator[Preference]:
         if source is not None:
             return workshop.preferences(source)
-        pairs = read_records(workshop.folder / "pairs.jsonl", ResponsePair)
-        return condition(pairs, configurations, seed=workshop.recipe.seed)
+        pairs = stream_records(workshop.folder / "pairs.jsonl", ResponsePair)
+        return condition_each(pairs, configurations, seed=workshop.recipe.seed)
 
     def work() -> None:
         write_rows(rows, plan, workshop.folder, output)

@@ -81,7 +81,8 @@ def planned_rows(workshop: Workshop) -> list[str]:
     if not (is_selected or recipe.prompts.held_out_share):
         return _shares(recipe.mixing)
     training, held_out = workshop.prompts()
-    lines = [f"{len(held_out)} prompts held out{f', {len(training)} to synthesize from' if training else ''}"]
+    asked = sum(1 for _ in training)
+    lines = [f"{len(held_out)} prompts held out{f', {asked} to synthesize from' if asked else ''}"]
     if source is None:
         return [*lines, *_shares(recipe.mixing)]
     rows = workshop.preferences(source)

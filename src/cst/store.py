@@ -7,10 +7,11 @@ old file or the new one and never half of one. This file knows the shape of no s
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterable
+from array import array
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -171,6 +172,58 @@ def stream_records(path: Path, kind: type[R]) -> Generator[R]:
             text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
             if text.strip():
                 yield parse_record(text, kind, f"{path}:{number}")
+
+
+@final
+class RecordFile(Generic[R]):
+    """The records of a JSONL file, gone through in order or looked up by number, of which none is held.
+
+    Of each record 8 bytes tell where it begins. To be closed, or used as a context.
+
+    Raises:
+        DataError: As for `read_records`, when a record is looked at.
+    """
+
+    def __init__(self, path: Path, kind: type[R]) -> None:
+        self._path = path
+        self._kind = kind
+        with readable(path):
+            self._file = path.open("rb")
+        self._starts = array("q")
+        end = 0
+        for line in self._file:
+            if (line if end else line.removeprefix(BYTE_ORDER_MARK)).strip():
+                self._starts.append(end)
+            end += len(line)
+
+    def __iter__(self) -> Iterator[R]:
+        return stream_records(self._path, self._kind)
+
+    def __getitem__(self, number: int) -> R:
+        self._file.seek(self._starts[number])
+        line = self._file.readline().removeprefix(BYTE_ORDER_MARK)
+        return parse_record(line, self._kind, f"{self._path}, record {number + 1}")
+
+    def __enter__(self) -> "RecordFile[R]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+@contextmanager
+def set_down(path: Path, records: Iterable[R], kind: type[R]) -> Generator[RecordFile[R]]:
+    """Records that come but once, in a file of that name until the block ends: to be gone through again.
+
+    Raises:
+        DataError: The system doesn't let it be written.
+    """
+    try:
+        write_records(path, records)
+        with RecordFile(path, kind) as file:
+            yield file
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def parse_record(line: str | bytes, kind: type[R], where: str) -> R:

@@ -12,7 +12,9 @@ from cst.journal_merging import merge_journals
 from cst.kept_recipe import refuse_another_recipe
 from cst.pipeline import steps
 from cst.recipe import Recipe
+from cst.records import Prompt
 from cst.run_folder import RunFolder
+from cst.store import set_down
 from cst.synthesis.rehearsal import PlannedStep, rehearse
 from cst.synthesis.shards import Shard
 from cst.workshop import JOURNAL, Workshop
@@ -101,8 +103,9 @@ def plan_synthesis(recipe: Recipe, folder: Path, *, shard: Shard | None = None) 
             if recipe.synthesis is None or all(home.is_up_to_date(s.stage) for s in steps(workshop, "synthesize")):
                 return []
             chat, named = workshop.synthesis_chats()
-            prompts, held_out = workshop.prompts()
-            return rehearse(prompts, chat, recipe.synthesis, chat_models=named, held_out=held_out, seed=recipe.seed)
+            training, held_out = workshop.prompts()
+            with set_down(folder / ".planned_prompts.jsonl", training, Prompt) as prompts:
+                return rehearse(prompts, chat, recipe.synthesis, chat_models=named, held_out=held_out, seed=recipe.seed)
         finally:
             workshop.close()
 

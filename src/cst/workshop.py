@@ -4,9 +4,10 @@ The only place that knows both what a recipe may say and which rooms answer to i
 first asked for, and once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -15,7 +16,7 @@ from cst.errors import RecipeError
 from cst.journal import Journal
 from cst.preferences.held_out_rows import prompts_of
 from cst.preferences.quarantine import quarantine_file
-from cst.preferences.sources import Reading, read_preferences, read_prompts, refuse_overlap, refuse_repeats
+from cst.preferences.sources import Reading, stream_preferences, stream_prompts, without_held_out, without_repeats
 from cst.preferences.splits import hold_out
 from cst.recipe import DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
 from cst.records import MultipleChoiceItem, Preference, Prompt, SafetyConfiguration, Sampling, Side
@@ -23,6 +24,7 @@ from cst.store import fingerprint_of_file, read_records
 from cst.synthesis.casting import cast_of
 
 if TYPE_CHECKING:
+    from cst.chat.base import ChatModel
     from cst.chat.journalled import Journalled
     from cst.evaluation.judges import Judge
     from cst.models.loading import LoadedModel
@@ -51,16 +53,24 @@ def model_folder(path: str) -> str:
 class Workshop:
     """What the stages of one run share: the recipe, its folder, the journal, and models as they are needed.
 
-    All calls of models keep to `budget`. With a `shard`, its share of the training prompts are all there are.
+    All calls of models keep to `budget`. With a `shard`, its share of the training prompts are all there are. `chats`
+    are models of the caller's own that stand in for those of the recipe's `chat_models`, by their names there.
     """
 
     def __init__(
-        self, recipe: Recipe, folder: Path, *, budget: Budget | None = None, shard: "Shard | None" = None
+        self,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        budget: Budget | None = None,
+        shard: "Shard | None" = None,
+        chats: "Mapping[str, ChatModel] | None" = None,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
         self.shard = shard
         self._budget = budget
+        self._chats = chats or {}
         self._opened = ExitStack()
 
     @cached_property
@@ -85,27 +95,36 @@ class Workshop:
                 raise RecipeError(f"models.{model} names the configuration {name!r}, but there are only {list(known)}.")
         return [known[name] for name in names] or list(self.configurations)
 
-    def prompts(self) -> tuple[list[Prompt], list[Prompt]]:
-        """The training prompts and the held-out prompts.
+    def prompts(self) -> tuple[Iterator[Prompt], list[Prompt]]:
+        """The training prompts as they are read, and the held-out prompts.
 
         Raises:
-            DataError: A file can't be used, an id stands twice, or a held-out prompt is a training prompt.
+            DataError: A file can't be used, an id stands twice, or a held-out prompt is a training prompt; with the
+                training prompts, when they are gone through.
         """
         settings = self.recipe.prompts
-        training = [prompt for source in settings.training for prompt in self._read(source, held_out=False)]
-        held_out = [prompt for source in settings.held_out for prompt in self._read(source, held_out=True)]
-        training, apart = hold_out(
-            training, settings.held_out_share, where="prompts.held_out_share", seed=self.recipe.seed
-        )
-        held_out += [*apart, *self._prompts_of_held_out_rows()]
-        refuse_repeats((prompt.id for prompt in training), "prompts.training")
-        refuse_repeats((prompt.id for prompt in held_out), "prompts.held_out")
-        refuse_overlap(training, held_out)
+        unique, apart = self._training_and_apart()
+        named = self._read_all(settings.held_out, held_out=True)
+        every = chain(named, apart, self._prompts_of_held_out_rows())
+        held_out = list(without_repeats(every, "prompts.held_out"))
+        training = without_held_out(unique, held_out)
         return training if self.shard is None else self.shard.share(training), held_out
 
-    def _read(self, source: PromptSource, *, held_out: bool) -> list[Prompt]:
+    def _training_and_apart(self) -> tuple[Iterable[Prompt], list[Prompt]]:
+        """The training prompts, and the share of them that is held out; without a share they are read as they come."""
+        settings = self.recipe.prompts
+        unique = without_repeats(self._read_all(settings.training, held_out=False), "prompts.training")
+        if not settings.held_out_share:
+            return unique, []
+        where = "prompts.held_out_share"
+        return hold_out(list(unique), settings.held_out_share, where=where, seed=self.recipe.seed)
+
+    def _read_all(self, sources: Sequence[PromptSource], *, held_out: bool) -> Iterator[Prompt]:
+        return chain.from_iterable(self._read(source, held_out=held_out) for source in sources)
+
+    def _read(self, source: PromptSource, *, held_out: bool) -> Iterable[Prompt]:
         if isinstance(source, PromptFile):
-            return read_prompts(source.path, task=source.task, n=source.n, reading=self._reading(source))
+            return stream_prompts(source.path, task=source.task, n=source.n, reading=self._reading(source))
         from cst.miniature.prompts import evaluation_prompts, training_prompts
 
         draw = evaluation_prompts if held_out else training_prompts
@@ -116,12 +135,16 @@ class Workshop:
         if source is None or not source.held_out_share:
             return []
         where = "preferences.held_out_share"
-        _, rows = hold_out(self.preferences(source), source.held_out_share, where=where, seed=self.recipe.seed)
+        _, rows = hold_out(list(self.preferences(source)), source.held_out_share, where=where, seed=self.recipe.seed)
         return prompts_of(rows, self.configurations)
 
-    def preferences(self, source: PreferenceFile) -> list[Preference]:
-        """The rows of a preference file."""
-        return read_preferences(source.path, reading=self._reading(source))
+    def preferences(self, source: PreferenceFile) -> Iterator[Preference]:
+        """The rows of a preference file, as they are read.
+
+        Raises:
+            DataError: When they are gone through: the file can't be used, or an id stands twice.
+        """
+        return without_repeats(stream_preferences(source.path, reading=self._reading(source)), source.path)
 
     def _reading(self, source: DataFile) -> Reading:
         return Reading(
@@ -224,6 +247,9 @@ class Workshop:
             if name is None:
                 deciding += [self.recipe.model, self.model_fingerprint]
                 continue
+            if name in self._chats:
+                deciding += [name, self._chats[name].fingerprint]
+                continue
             settings = self.recipe.chat_models[name]
             deciding += [name, settings]
             if settings.kind == "local":
@@ -237,7 +263,10 @@ class Workshop:
             RecipeError: There is no such name, or the environment doesn't hold the model's key.
         """
         from cst.chat.from_recipe import chat_model_of
+        from cst.chat.journalled import Journalled
 
+        if name in self._chats:
+            return Journalled(self._chats[name], self.journal)
         known = self.recipe.chat_models
         if name not in known:
             raise RecipeError(f"There is no chat model {name!r} in the recipe's chat_models, only {list(known)}.")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cst.errors import DataError
-from cst.preferences.conditioning import are_mirrored, condition, wording_for
+from cst.preferences.conditioning import are_mirrored, condition, condition_each, wording_for
 from cst.records import Message, Preference, Prompt, ResponsePair, SafetyConfiguration, Side, SidePerTopic
 
 BETA = 0.1
@@ -144,13 +144,27 @@ def test_a_configuration_speaks_only_of_its_tasks():
     assert [row.id for row in rows] == ["p/s1", "p/s0", "q/s0"]
 
 
+def test_rows_come_as_pairs_are_read():
+    read: list[int] = []
+
+    def reading():
+        for number in range(3):
+            read.append(number)
+            yield PAIR
+
+    rows = condition_each(reading(), [S1, S0])
+    assert next(rows).configuration == "s1"
+    assert read == [0]
+    assert [row.configuration for row in rows] == ["s0", "s1", "s0", "s1", "s0"]
+
+
 def test_no_pairs_are_no_rows():
     assert condition([], [S1]) == []
 
 
 def test_configurations_that_speak_of_no_pairs_task_are_refused():
     with pytest.raises(DataError, match=r"\['s1'\] speaks of the pairs' tasks \['a'\]; correct their `tasks`"):
-        condition([PAIR], [configuration("s1", Side.REVISED, tasks=("c",))])
+        condition(iter([PAIR]), [configuration("s1", Side.REVISED, tasks=("c",))])
 
 
 @given(identity=WORDS, seed=st.integers())

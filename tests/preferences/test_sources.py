@@ -1,12 +1,21 @@
 """A user's own files, recognised by their fields; a bad row is named, and nothing is dropped."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cst.errors import DataError
-from cst.preferences.sources import read_preferences, read_prompts, refuse_overlap, refuse_repeats
+from cst.preferences.sources import (
+    read_preferences,
+    read_prompts,
+    stream_prompts,
+    without_held_out,
+    without_repeats,
+)
 from cst.records import Preference, Prompt
 from cst.store import write_records
 
@@ -143,15 +152,35 @@ def test_an_id_that_stands_twice_is_refused(tmp_path):
 
     with pytest.raises(DataError, match=r"data\.jsonl has the id 'same' twice; give each row an id of its own"):
         read_prompts(path)
-    refuse_repeats(["a", "b"], path)
+    assert list(without_repeats([PROMPT, (other := PROMPT.model_copy(update={"id": "q"}))], path)) == [PROMPT, other]
+
+
+@given(ids=st.lists(st.sampled_from(["a", "b", "c", "\N{SNOWMAN}"]), max_size=5))
+def test_records_pass_until_an_id_comes_again(ids):
+    records = [PROMPT.model_copy(update={"id": identity}) for identity in ids]
+    passed = []
+    with pytest.raises(DataError) if len(set(ids)) < len(ids) else nullcontext():
+        passed.extend(each.id for each in without_repeats(records, "here"))
+    assert len(set(passed)) == len(passed)
+    assert passed == ids[: len(passed)]
+
+
+def test_the_first_n_come_though_a_bad_row_is_told_after_them(tmp_path):
+    path = file_of(tmp_path, {"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"}, {})
+    prompts = stream_prompts(path, n=2)
+
+    assert [next(prompts).text, next(prompts).text] == ["a", "b"]
+    with pytest.raises(DataError, match=r":4 has no field 'prompt'.* 1 of 4 rows"):
+        next(prompts)
 
 
 def test_a_held_out_prompt_that_was_trained_on_is_refused():
     other = PROMPT.model_copy(update={"id": "q"})
 
     with pytest.raises(DataError, match="Held-out prompt q is the training prompt p; take one of the two out"):
-        refuse_overlap([PROMPT], [other])
-    refuse_overlap([PROMPT], [other.model_copy(update={"system_prompt": None}), other.model_copy(update={"text": "y"})])
+        list(without_held_out([PROMPT], [other]))
+    unlike = [other.model_copy(update={"system_prompt": None}), other.model_copy(update={"text": "y"})]
+    assert list(without_held_out([PROMPT], unlike)) == [PROMPT]
 
 
 @pytest.mark.parametrize("read", [read_prompts, read_preferences])

@@ -312,13 +312,14 @@ def test_chunks_hold_what_one_list_holds_and_a_prompt_is_read_when_its_chunk_beg
     prompts = [HARMLESS.model_copy(update={"id": f"p{n}"}) for n in range(PROMPTS_AT_ONCE + 7)]
     read: list[str] = []
 
-    def reading():
-        for prompt in prompts:
-            read.append(prompt.id)
-            yield prompt
+    class Reading(list[Prompt]):
+        def __iter__(self):
+            for prompt in super().__iter__():
+                read.append(prompt.id)
+                yield prompt
 
     chat = ScriptedChat(lambda request: request.id, batch_size=4096)
-    chunks = synthesize_in_chunks(reading(), chat, SETTINGS)
+    chunks = synthesize_in_chunks(Reading(prompts), chat, SETTINGS.model_copy(update={"gates": NO_GATES}))
     first = next(chunks)
 
     assert len(read) == len(first.pairs) == PROMPTS_AT_ONCE

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cst.chat.base import ChatReply
 from cst.recipe import GateSettings
 from cst.records import Drop, Prompt, ResponsePair, Side
+from cst.store import RecordFile, write_records
 from cst.synthesis.gates import faults_of_pair, faults_of_set, sound_pairs, summarize, unfit, unfit_for_side
 
 
@@ -139,6 +140,18 @@ def test_one_question_under_two_system_prompts_is_two_prompts():
 
     assert faults_of_set(twice, [], GATES) == {}
     assert faults_of_set([twice[0], twice[0]], [], GATES) == {1: "prompt_near_an_earlier_prompt"}
+
+
+def test_prompts_in_a_file_have_the_faults_of_those_in_a_list(tmp_path):
+    draw = random.Random(0)
+    texts = [" ".join(f"w{draw.getrandbits(12)}" for _ in range(20)) for _ in range(200)]
+    prompts = [prompt(text) for text in [*texts, *(f"{text} please" for text in texts[::40])]]
+    write_records(tmp_path / "prompts.jsonl", prompts)
+    with RecordFile(tmp_path / "prompts.jsonl", Prompt) as file:
+        found = faults_of_set(file, prompts[1:3], GATES)
+
+    assert found == faults_of_set(prompts, prompts[1:3], GATES)
+    assert list(found) == [1, 2, *range(200, 205)]
 
 
 def test_no_gate_fires_on_the_answers_of_the_miniature_world():

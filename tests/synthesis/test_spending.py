@@ -1,6 +1,7 @@
 """What pairs took is what the journal's calls of synthesis add up to."""
 
 from cst.journal import Call
+from cst.synthesis.gates import SynthesisSummary
 from cst.synthesis.spending import spending
 
 
@@ -16,7 +17,8 @@ def test_calls_of_synthesis_are_counted_and_those_of_other_stages_are_not():
         call("harmless/original/p", cost=10**9),
         call("originals/p", cost=10**9),
     ]
-    spent = spending(calls, pairs=2)
+    made = [SynthesisSummary(task=task, prompts=9, pairs=1, drops={}) for task in "ab"]
+    spent = spending(calls, made)
 
     assert (spent.calls, spent.answered, spent.failures) == (3, 1, {"sent": 1, "timeout": 1})
     assert (spent.prompt_tokens, spent.completion_tokens, spent.cost, spent.call_seconds) == (5, 7, 4.0, 2.5)
@@ -25,4 +27,4 @@ def test_calls_of_synthesis_are_counted_and_those_of_other_stages_are_not():
 
 
 def test_without_pairs_there_is_nothing_of_each():
-    assert spending([call("original/p")], pairs=0).per_pair is None
+    assert spending([call("original/p")], []).per_pair is None

@@ -5,32 +5,39 @@ preferred, `(s0, x, y0 > y1)` where the original one is. Plain DPO is the same c
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cst.errors import DataError
 from cst.records import Preference, Prompt, ResponsePair, SafetyConfiguration
 
 
 def condition(
-    pairs: Sequence[ResponsePair], configurations: Sequence[SafetyConfiguration], *, seed: int = 0
+    pairs: Iterable[ResponsePair], configurations: Sequence[SafetyConfiguration], *, seed: int = 0
 ) -> list[Preference]:
     """Every pair once under each configuration that speaks of its task, in the order of pairs, then configurations.
 
     Raises:
-        DataError: No configuration speaks of a pair's task, or a configuration without wordings meets a prompt without
-            a system prompt of its own.
+        DataError: No configuration speaks of any pair's task, or a configuration without wordings meets a prompt
+            without a system prompt of its own.
     """
-    preferences: list[Preference] = []
+    return list(condition_each(pairs, configurations, seed=seed))
+
+
+def condition_each(
+    pairs: Iterable[ResponsePair], configurations: Sequence[SafetyConfiguration], *, seed: int = 0
+) -> Iterator[Preference]:
+    """As `condition`, row by row as pairs come, of which one is held."""
+    tasks: set[str] = set()
     for pair in pairs:
-        speaking = [configuration for configuration in configurations if pair.prompt.task in configuration.tasks]
-        preferences.extend(_order(pair, configuration, seed) for configuration in speaking)
-    if pairs and not preferences:
-        tasks = sorted({pair.prompt.task for pair in pairs})
+        tasks.add(pair.prompt.task)
+        for configuration in configurations:
+            if pair.prompt.task in configuration.tasks:
+                yield _order(pair, configuration, seed)
+    if tasks and tasks.isdisjoint(task for configuration in configurations for task in configuration.tasks):
         names = [configuration.name for configuration in configurations]
         raise DataError(
-            f"None of the configurations {names} speaks of the pairs' tasks {tasks}; correct their `tasks`."
+            f"None of the configurations {names} speaks of the pairs' tasks {sorted(tasks)}; correct their `tasks`."
         )
-    return preferences
 
 
 def _order(pair: ResponsePair, configuration: SafetyConfiguration, seed: int) -> Preference:

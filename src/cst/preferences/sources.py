@@ -2,9 +2,10 @@
 
 `prompts_in` and `preferences_in` give what was found row by row, good and bad; `stream_prompts` and
 `stream_preferences` the good ones, the bad set aside; `read_prompts` and `read_preferences` lists in which no id stands
-twice. Only the lists hold more than a row.
+twice. Only the lists hold more than a row, and `without_repeats` a digest of each id.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,9 +68,7 @@ def read_prompts(
     Raises:
         DataError: The source is missing or empty, a row can't be used (the message names it), or an id stands twice.
     """
-    prompts = list(stream_prompts(source, task=task, reading=reading))
-    refuse_repeats((prompt.id for prompt in prompts), source)
-    return prompts[:n]
+    return list(without_repeats(stream_prompts(source, task=task, reading=reading), source))[:n]
 
 
 def read_preferences(source: Source, *, reading: Reading = AS_IT_IS) -> list[Preference]:
@@ -80,20 +79,21 @@ def read_preferences(source: Source, *, reading: Reading = AS_IT_IS) -> list[Pre
     Raises:
         DataError: The source is missing or empty, a row can't be used (the message names it), or an id stands twice.
     """
-    preferences = list(stream_preferences(source, reading=reading))
-    refuse_repeats((preference.id for preference in preferences), source)
-    return preferences
+    return list(without_repeats(stream_preferences(source, reading=reading), source))
 
 
-def stream_prompts(source: Source, *, task: str = "harmless", reading: Reading = AS_IT_IS) -> Iterator[Prompt]:
-    """The prompts of a source, one after the other.
+def stream_prompts(
+    source: Source, *, task: str = "harmless", n: int | None = None, reading: Reading = AS_IT_IS
+) -> Iterator[Prompt]:
+    """The prompts of a source, or its first `n`, one after the other; all rows are looked at.
 
     Raises:
         RunFolderError: The source is a file of a run that has changed since it was made.
         DataError: The source is missing, empty, or not what its checksum says; or, when all good rows were given, there
             were bad ones.
     """
-    return _good(prompts_in(source, task=task, reading=reading), source, reading)
+    good = _good(prompts_in(source, task=task, reading=reading), source, reading)
+    return (prompt for number, prompt in enumerate(good) if n is None or number < n)
 
 
 def stream_preferences(source: Source, *, reading: Reading = AS_IT_IS) -> Iterator[Preference]:
@@ -133,6 +133,7 @@ def _found(
     guess: Callable[[Row], Format[R] | None],
 ) -> Iterator[Found[R] | BadRow]:
     before = named(reading.format, formats) if reading.format is not None else None
+    stem = _stem(source)
     for number, found in enumerate(read_rows(source), start=1):
         if isinstance(found, BadRow):
             yield found
@@ -141,7 +142,7 @@ def _found(
             row = _renamed(found.row, reading.columns)
             format = _format_of(row, formats, reading, before or guess(row))
             before = before or format
-            record = make(row, format, f"{_stem(source)}-{number:06d}")
+            record = make(row, format, f"{stem}-{number:06d}")
             yield Found(found.place, record, format.name, frozenset(row.keys() - {*format.columns, *IDENTITY}))
         except RowFault as fault:
             yield BadRow(found.place, str(fault), json.dumps(found.row, default=repr))
@@ -226,27 +227,34 @@ def _stem(source: Source) -> str:
     return Path(str(source).rpartition(":")[2].removesuffix(".gz")).stem
 
 
-def refuse_repeats(ids: Iterable[str], where: Path | str) -> None:
-    """Ids name random streams and journal entries, so each must stand once.
+ID_DIGEST_BYTES = 16
+"""Of an id, kept to know it again: two of 10^9 ids have the same digest with a probability of 10^-21."""
+
+
+def without_repeats(records: Iterable[R], where: Path | str) -> Iterator[R]:
+    """The records as they come; ids name random streams and journal entries, so each must stand once.
 
     Raises:
         DataError: An id stands twice.
     """
-    seen: set[str] = set()
-    for identity in ids:
-        if identity in seen:
-            raise DataError(f"{where} has the id {identity!r} twice; give each row an id of its own.")
-        seen.add(identity)
+    seen: set[bytes] = set()
+    for record in records:
+        digest = hashlib.blake2b(record.id.encode(), digest_size=ID_DIGEST_BYTES).digest()
+        if digest in seen:
+            raise DataError(f"{where} has the id {record.id!r} twice; give each row an id of its own.")
+        seen.add(digest)
+        yield record
 
 
-def refuse_overlap(training: Sequence[Prompt], held_out: Sequence[Prompt]) -> None:
-    """A score on prompts that were trained on says nothing.
+def without_held_out(training: Iterable[Prompt], held_out: Iterable[Prompt]) -> Iterator[Prompt]:
+    """The training prompts as they come; a score on prompts that were trained on says nothing.
 
     Raises:
-        DataError: A held-out prompt has the turns and system prompt of a training prompt.
+        DataError: A training prompt has the turns and system prompt of a held-out prompt.
     """
-    trained = {(prompt.turns, prompt.system_prompt): prompt.id for prompt in training}
-    for prompt in held_out:
-        twin = trained.get((prompt.turns, prompt.system_prompt))
+    kept = {(prompt.turns, prompt.system_prompt): prompt.id for prompt in held_out}
+    for prompt in training:
+        twin = kept.get((prompt.turns, prompt.system_prompt))
         if twin is not None:
-            raise DataError(f"Held-out prompt {prompt.id} is the training prompt {twin}; take one of the two out.")
+            raise DataError(f"Held-out prompt {twin} is the training prompt {prompt.id}; take one of the two out.")
+        yield prompt

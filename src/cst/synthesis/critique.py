@@ -14,6 +14,7 @@ from itertools import islice
 
 from cst.chat.base import ChatModel
 from cst.errors import DataError
+from cst.near_duplicates import Numbered
 from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisMethod, SynthesisSettings
 from cst.records import Drop, Message, Prompt, ResponsePair, Side
 from cst.synthesis.casting import Roles, cast
@@ -58,9 +59,10 @@ def synthesize(
         DataError: A prompt's task has no method.
         RecipeError: A role has no model.
     """
-    unasked = faults_of_set(prompts, held_out, settings.gates)
     chunks = list(
-        synthesize_in_chunks(prompts, chat, settings, chat_models=chat_models, unasked=unasked, judge=judge, seed=seed)
+        synthesize_in_chunks(
+            prompts, chat, settings, chat_models=chat_models, held_out=held_out, judge=judge, seed=seed
+        )
     )
     return Synthesis(
         tuple(pair for chunk in chunks for pair in chunk.pairs), tuple(drop for chunk in chunks for drop in chunk.drops)
@@ -68,22 +70,21 @@ def synthesize(
 
 
 def synthesize_in_chunks(
-    prompts: Iterable[Prompt],
+    prompts: Numbered[Prompt],
     chat: ChatModel | None,
     settings: SynthesisSettings,
     *,
     chat_models: Mapping[str, ChatModel] | None = None,
-    unasked: Mapping[int, str] | None = None,
+    held_out: Sequence[Prompt] = (),
     judge: SideJudge | None = None,
     seed: int = 0,
     description: str = "synthesize",
 ) -> Generator[Synthesis]:
     """As `synthesize`, giving what came of each `PROMPTS_AT_ONCE` prompts and holding no more.
 
-    `unasked` are the numbers of prompts that fall out at once, with the reason (see `gates.faults_of_set`). Progress is
-    told as `description`.
+    The prompts are gone through by the gates first, and then once more. Progress is told as `description`.
     """
-    out = unasked or {}
+    out = faults_of_set(prompts, held_out, settings.gates)
     sampling = settings.sampling.model_copy(update={"seed": settings.sampling.seed + seed})
     asking = Asking(sampling, judge if settings.judge_gate else None, description)
     known = {None: chat, **(chat_models or {})}

@@ -5,12 +5,13 @@ or the revised side is said by a judge that is passed in.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from cst.chat.base import ChatReply
 from cst.faults import has_persona_artefact, is_cut, likeness, speaks_of_revision
-from cst.near_duplicates import near_duplicate_groups, nearest_known
+from cst.near_duplicates import Numbered, near_duplicate_groups, nearest_known
 from cst.recipe import GateSettings
 from cst.records import Drop, FinishReason, Prompt, Record, ResponsePair, Side
 from cst.refusals import begins_as_refusal
@@ -108,27 +109,49 @@ def _drop(pair: ResponsePair, reason: str) -> Drop:
     )
 
 
-def faults_of_set(prompts: Sequence[Prompt], held_out: Sequence[Prompt], settings: GateSettings) -> dict[int, str]:
+def faults_of_set(prompts: Numbered[Prompt], held_out: Sequence[Prompt], settings: GateSettings) -> dict[int, str]:
     """The indices of prompts that are not to be asked, and why: close to a held-out prompt, or to an earlier prompt.
 
-    Prompts of another task, or with another system prompt, ask for something else and are no near-duplicates.
+    Prompts of another task, or with another system prompt, ask for something else and are no near-duplicates. None is
+    held: see `near_duplicate_groups`.
     """
-    texts = [_asked(prompt) for prompt in prompts]
+    texts = _Texts(prompts)
     found: dict[int, str] = {}
     if settings.near_duplicates is not None:
         groups = near_duplicate_groups(texts, threshold=settings.near_duplicates)
-        first: set[tuple[int, str, str | None]] = set()
-        for index, group in enumerate(groups):
-            key = (group, prompts[index].task, prompts[index].system_prompt)
-            if key in first:
-                found[index] = "prompt_near_an_earlier_prompt"
-            first.add(key)
+        found = dict.fromkeys(_later(groups, prompts), "prompt_near_an_earlier_prompt")
     if settings.close_to_held_out is not None and held_out:
         known = [_asked(prompt) for prompt in held_out]
         for index, near in enumerate(nearest_known(texts, known, threshold=settings.close_to_held_out)):
             if near is not None:
                 found[index] = "prompt_near_a_held_out_prompt"
     return dict(sorted(found.items()))
+
+
+def _later(groups: Sequence[int], prompts: Numbered[Prompt]) -> Iterator[int]:
+    """The indices of prompts that have an earlier one of their task and system prompt in their group."""
+    shared = {group for index, group in enumerate(groups) if group != index}
+    seen: set[tuple[int, str, str | None]] = set()
+    for index, group in enumerate(groups):
+        if group in shared:
+            prompt = prompts[index]
+            key = (group, prompt.task, prompt.system_prompt)
+            if key in seen:
+                yield index
+            seen.add(key)
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What prompts ask, one text a prompt, made when it is looked at."""
+
+    prompts: Numbered[Prompt]
+
+    def __iter__(self) -> Iterator[str]:
+        return map(_asked, self.prompts)
+
+    def __getitem__(self, number: int, /) -> str:
+        return _asked(self.prompts[number])
 
 
 def _asked(prompt: Prompt) -> str:

@@ -11,10 +11,10 @@ from cst.chat.base import ChatReply, ChatRequest, Sampling
 from cst.chat.costs import CHARACTERS_PER_TOKEN, Estimate, estimate
 from cst.chat.journalled import Journalled
 from cst.chat.pace import Pace
+from cst.near_duplicates import Numbered
 from cst.recipe import SynthesisSettings
 from cst.records import Prompt, Record
 from cst.synthesis.critique import synthesize_in_chunks
-from cst.synthesis.gates import faults_of_set
 
 
 class PlannedStep(Record):
@@ -26,7 +26,7 @@ class PlannedStep(Record):
 
 
 def rehearse(
-    prompts: Sequence[Prompt],
+    prompts: Numbered[Prompt],
     chat: Journalled | None,
     settings: SynthesisSettings,
     *,
@@ -42,9 +42,8 @@ def rehearse(
     noted: dict[tuple[str, str], Estimate] = {}
     named = {name: _StandIn(model, noted) for name, model in chat_models.items()}
     start = None if chat is None else _StandIn(chat, noted)
-    unasked = faults_of_set(prompts, held_out, settings.gates)
     for _ in synthesize_in_chunks(
-        prompts, start, settings, chat_models=named, unasked=unasked, seed=seed, description="plan"
+        prompts, start, settings, chat_models=named, held_out=held_out, seed=seed, description="plan"
     ):
         pass
     return [PlannedStep(step=step, model=model, estimate=found) for (step, model), found in noted.items()]

@@ -5,7 +5,7 @@ A prompt's shard is decided by its id alone, so that no process needs to know of
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from cst.errors import RecipeError
@@ -22,9 +22,9 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index}/{self.of}"
 
-    def share(self, prompts: Iterable[Prompt]) -> list[Prompt]:
+    def share(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
         """The prompts that are this shard's, in their order."""
-        return [prompt for prompt in prompts if self._number(prompt) == self.index]
+        return (prompt for prompt in prompts if self._number(prompt) == self.index)
 
     def _number(self, prompt: Prompt) -> int:
         digest = hashlib.sha256(f"shard\0{prompt.id}".encode()).digest()

@@ -2,12 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-
-from pydantic import computed_field
+from collections.abc import Iterable, Sequence
 
 from cst.journal import Call
 from cst.records import Record
+from cst.synthesis.gates import SynthesisSummary
 
 STEP = re.compile(r"(original|critique|revised)(_\d+)?/")
 """How the id of a request of synthesis begins; other stages share the journal."""
@@ -28,7 +27,8 @@ class Spending(Record):
 
     `failures` counts calls without an answer by kind, each of which was asked again or stopped the run; `sent` is one
     that never ended. `cost` is in the prices' currency; a call whose cost isn't known counts with the most it may cost.
-    `call_seconds` is the sum of the calls' times, many of which may have been in flight at once.
+    `call_seconds` is the sum of the calls' times, many of which may have been in flight at once. `per_pair` is None
+    where there are no pairs.
     """
 
     calls: int
@@ -39,18 +39,12 @@ class Spending(Record):
     cost: float
     call_seconds: float
     pairs: int
-
-    @computed_field
-    @property
-    def per_pair(self) -> PerPair | None:
-        """Of each accepted pair; None where there is none."""
-        if not self.pairs:
-            return None
-        return PerPair(**{name: getattr(self, name) / self.pairs for name in PerPair.model_fields})
+    per_pair: PerPair | None = None
 
 
-def spending(calls: Iterable[Call], pairs: int) -> Spending:
+def spending(calls: Iterable[Call], made: Sequence[SynthesisSummary]) -> Spending:
     """What the calls of synthesis came to, and how many pairs came of them."""
+    pairs = sum(summary.pairs for summary in made)
     outcomes: Counter[str] = Counter()
     sums: Counter[str] = Counter()
     seconds = 0.0
@@ -61,7 +55,7 @@ def spending(calls: Iterable[Call], pairs: int) -> Spending:
             sums["prompt"] += call.prompt_tokens or 0
             sums["completion"] += call.completion_tokens or 0
             seconds += call.seconds or 0.0
-    return Spending(
+    spent = Spending(
         calls=outcomes.total(),
         answered=outcomes["answered"],
         failures={kind: n for kind, n in sorted(outcomes.items()) if kind != "answered"},
@@ -71,3 +65,7 @@ def spending(calls: Iterable[Call], pairs: int) -> Spending:
         call_seconds=round(seconds, 3),
         pairs=pairs,
     )
+    if not pairs:
+        return spent
+    each = PerPair(**{name: getattr(spent, name) / pairs for name in PerPair.model_fields})
+    return spent.model_copy(update={"per_pair": each})
