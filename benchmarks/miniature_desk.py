@@ -12,7 +12,7 @@ from typing import final
 
 from cst.chat.base import ChatModel
 from cst.evaluation.generation import generate
-from cst.evaluation.judges import judge
+from cst.evaluation.judges.base import judge
 from cst.evaluation.scores import Outcome, outcomes, rate_interval
 from cst.miniature import prompts
 from cst.records import Prompt, SafetyConfiguration, WordingKind

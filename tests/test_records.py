@@ -22,6 +22,7 @@ from cst.records import (
     SidePerTopic,
     TranscriptStep,
     Verdict,
+    Vote,
 )
 
 PROMPT = Prompt(id="p1", text="How do I whittle?", task="harmless", topic="tools", groups={"frame": "3"})
@@ -41,6 +42,7 @@ EXAMPLES = [
         temperature=0.0, text="", finish_reason="length",
     ),
     Verdict(completion_id="c", exhibits=None, judge="exact"),
+    Vote(judge="exact", exhibits=Side.REVISED, score=0.25),
     Score(
         model="cst", task="t", configuration="s1", wordings="unseen", temperature=1.0, followed=3, n=4, unscored=1,
         low=0.3, high=0.95, interval="wilson",
@@ -70,6 +72,14 @@ def test_a_given_original_and_a_transcript_are_written_only_where_there_are_some
     assert "transcript" not in pair.model_copy(update={"transcript": ()}).model_dump()
     assert set(step.model_dump()) == {"step", "text", "finish_reason"}
     assert ResponsePair.model_validate_json(pair.model_dump_json()) == pair
+
+
+def test_a_verdict_has_score_and_votes_only_where_there_are_some():
+    plain = Verdict(completion_id="c", exhibits=None, judge="exact")
+    voted = plain.model_copy(update={"score": 0.5, "votes": (Vote(judge="a", exhibits=None),)})
+
+    assert set(plain.model_dump()) == {"completion_id", "exhibits", "judge", "explanation"}
+    assert Verdict.model_validate_json(voted.model_dump_json()) == voted
 
 
 @pytest.mark.parametrize("turns", [TURNS[:1], TURNS[1:], TURNS[::-1], (Message(role="system", content="s"), TURNS[1])])

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from cst.chat.local import LocalChat
     from cst.errors import CstError
     from cst.evaluation.generation import generate
-    from cst.evaluation.judges import CallableJudge, RefusalPhrases, judge
+    from cst.evaluation.judges.base import judge
+    from cst.evaluation.judges.plain import CallableJudge, RefusalPhrases
     from cst.evaluation.report import render_report
     from cst.evaluation.scores import score
     from cst.journal import Journal
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Budget": "cst.budget",
-    "CallableJudge": "cst.evaluation.judges",
+    "CallableJudge": "cst.evaluation.judges.plain",
     "Completion": "cst.records",
     "ContrastSettings": "cst.recipe",
     "CstError": "cst.errors",
@@ -72,7 +73,7 @@ _HOMES = {
     "Preference": "cst.records",
     "Prompt": "cst.records",
     "Recipe": "cst.recipe",
-    "RefusalPhrases": "cst.evaluation.judges",
+    "RefusalPhrases": "cst.evaluation.judges.plain",
     "ResponsePair": "cst.records",
     "SafetyConfiguration": "cst.records",
     "Sampling": "cst.records",
@@ -85,7 +86,7 @@ _HOMES = {
     "Verdict": "cst.records",
     "condition": "cst.preferences.conditioning",
     "generate": "cst.evaluation.generation",
-    "judge": "cst.evaluation.judges",
+    "judge": "cst.evaluation.judges.base",
     "load_model": "cst.models.loading",
     "load_recipe": "cst.recipe_file",
     "read_preferences": "cst.preferences.sources",

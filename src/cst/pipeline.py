@@ -255,7 +255,7 @@ def _judge(workshop: Workshop) -> Stage:
     folder = workshop.folder
 
     def work() -> None:
-        from cst.evaluation.judges import judge
+        from cst.evaluation.judges.base import judge
 
         completions = read_records(folder / "completions.jsonl", Completion)
         write_records(folder / "verdicts.jsonl", judge(completions, workshop.judge))
@@ -313,7 +313,7 @@ def _first(prompts: Sequence[Prompt], task: str, n: int) -> list[Prompt]:
 def _points(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> "list[CurvePoint]":
     """A model's scores before training, at each snapshot, and at its end."""
     from cst.evaluation.generation import generate
-    from cst.evaluation.judges import judge
+    from cst.evaluation.judges.base import judge
     from cst.evaluation.scores import CurvePoint, at_step, score
 
     tasks = {prompt.task for prompt in prompts}

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from cst.recipe_judges import JudgeSettings
 from cst.recipe_models import ChatModelSettings, ModelSettings
 from cst.records import Record, SafetyConfiguration, Sampling, Text, WordingKind
 from cst.templates import placeholders
@@ -265,14 +266,6 @@ class GenerationSettings(Record):
     )
     curve_tasks: tuple[Text, ...] = Field(default=("harmless",), description="Tasks that the curve is drawn of.")
     seed: int = Field(default=0, ge=0, description="Random numbers of sampled answers.")
-
-
-class JudgeSettings(Record):
-    """Who says which behaviour an answer shows."""
-
-    kind: Literal["miniature", "refusal_phrases"] = Field(
-        description="`miniature`: exact, for the embedded world; `refusal_phrases`: a weak but free judge of refusals."
-    )
 
 
 class CapabilitySettings(Record):

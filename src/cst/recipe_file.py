@@ -19,7 +19,7 @@ from cst.errors import DataError, RecipeError
 from cst.recipe import Recipe
 from cst.store import complaint_of, read_text
 
-UNION_TAGS = ("miniature", "file", "self_critique", "contrast", "endpoint", "local")
+UNION_TAGS = ("miniature", "file", "self_critique", "contrast", "endpoint", "local", "refusal_phrases")
 """The values of `kind` by which pydantic names a union's branches."""
 
 
@@ -112,8 +112,11 @@ def _complaint(error: ValidationError) -> str:
         return f"unknown key {key!r}. {hint}"
     if detail["type"] == "missing":
         return f"key {key!r} is missing. Add it; docs/recipes.md says what it means."
-    if detail["type"].startswith("union_tag"):
-        return f"{key}.kind is missing or unknown: {detail['msg']}."
+    if detail["type"] == "union_tag_invalid":
+        seen = detail.get("ctx", {})
+        return f"{key}.kind={seen.get('tag')!r}: Input should be one of {seen.get('expected_tags')}."
+    if detail["type"] == "union_tag_not_found":
+        return f"key '{key}.kind' is missing. Add it; docs/recipes.md says what it means."
     alternatives = [other["msg"] for other in details if other is not detail and _keys(other) == location]
     return complaint_of({**detail, "msg": "; or: ".join([detail["msg"], *alternatives])}, key)
 

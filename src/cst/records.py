@@ -219,13 +219,28 @@ class Completion(Record):
     finish_reason: FinishReason
 
 
+class Vote(Record):
+    """What one judge among several saw; `score` is the number it was read from, where there is one."""
+
+    judge: Text
+    exhibits: Side | None
+    score: Annotated[float | None, NOT_WRITTEN_IF_NONE] = None
+    explanation: str = ""
+
+
 class Verdict(Record):
-    """Which behaviour a judge saw in a completion; `exhibits` is None where it could not tell (unscored)."""
+    """Which behaviour a judge saw in a completion; `exhibits` is None where it could not tell (unscored).
+
+    `score` is the number it was read from, where the judge works with one; `votes` are those of the judges that it was
+    made of, where there were several. Where there is none, the field isn't written.
+    """
 
     completion_id: Text
     exhibits: Side | None
     judge: Text
     explanation: str = ""
+    score: Annotated[float | None, NOT_WRITTEN_IF_NONE] = None
+    votes: Annotated[tuple[Vote, ...], Field(exclude_if=lambda votes: not votes)] = ()
 
 
 class Score(Record):

@@ -26,7 +26,7 @@ from cst.synthesis.casting import cast_of
 if TYPE_CHECKING:
     from cst.chat.base import ChatModel
     from cst.chat.journalled import Journalled
-    from cst.evaluation.judges import Judge
+    from cst.evaluation.judges.base import Judge
     from cst.models.loading import LoadedModel
     from cst.models.rendering import RenderingDescription
     from cst.synthesis.gates import SideJudge
@@ -282,24 +282,20 @@ class Workshop:
         Raises:
             RecipeError: The recipe names no judge.
         """
-        from cst.evaluation.judges import CallableJudge, RefusalPhrases
+        from cst.judging import judge_of
 
         if self.recipe.judge is None:
             raise RecipeError(
                 "The recipe has no section `judge`, and answers are to be judged. Add `judge: {kind: ...}`."
             )
-        if self.recipe.judge.kind == "refusal_phrases":
-            return RefusalPhrases()
-        from cst.miniature.judge import exact_judge
-
-        return CallableJudge("miniature", exact_judge)
+        return judge_of(self.recipe.judge)
 
     @cached_property
     def side_judge(self) -> "SideJudge | None":
         """The judge as the gates of synthesis take it; None where the recipe names none."""
         if self.recipe.judge is None:
             return None
-        from cst.evaluation.judges import Candidate
+        from cst.evaluation.judges.base import Candidate
 
         def sides(answers: Sequence[tuple[Prompt, str]]) -> list[Side | None]:
             candidates = [Candidate(prompt=prompt, text=text) for prompt, text in answers]

@@ -1,55 +1,11 @@
-"""Which behaviour does an answer show? Judges see the prompt and the answer, and nothing else.
-
-A judge never learns the configuration, the wording or the model: whether the behaviour was asked for is arithmetic
-(`scores`). A judge that can't tell says None, and the answer counts as unscored, never as wrong.
-"""
+"""Judges that are free: a function, and the phrases that refusals begin with."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, final
+from typing import final
 
-from cst.records import Completion, Prompt, Record, Side, Verdict
+from cst.evaluation.judges.base import Candidate, Opinion
+from cst.records import Prompt, Side
 from cst.refusals import REFUSAL_PHRASES, plain
-
-
-class Candidate(Record):
-    """What a judge is shown: the prompt (with the system prompt its data brings, if any) and the answer."""
-
-    prompt: Prompt
-    text: str
-
-
-class Opinion(Record):
-    """The side that an answer shows, or None, and why."""
-
-    exhibits: Side | None
-    explanation: str = ""
-
-
-class Judge(Protocol):
-    """Anything that tells the sides apart."""
-
-    @property
-    def name(self) -> str:
-        """The name that its verdicts bear."""
-        ...
-
-    def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
-        """One opinion a candidate, in order."""
-        ...
-
-
-def judge(completions: Sequence[Completion], judge: Judge) -> list[Verdict]:
-    """One verdict a completion, in order."""
-    candidates = [Candidate(prompt=completion.prompt, text=completion.text) for completion in completions]
-    return [
-        Verdict(
-            completion_id=completion.id,
-            exhibits=opinion.exhibits,
-            judge=judge.name,
-            explanation=opinion.explanation,
-        )
-        for completion, opinion in zip(completions, judge.opinions(candidates), strict=True)
-    ]
 
 
 @final

@@ -1,7 +1,8 @@
 import pytest
 from made_for_evaluation import completion, prompt
 
-from cst.evaluation.judges import CallableJudge, Candidate, Opinion, RefusalPhrases, judge
+from cst.evaluation.judges.base import Candidate, Opinion, judge
+from cst.evaluation.judges.plain import CallableJudge, RefusalPhrases
 from cst.records import Side
 from cst.refusals import REFUSAL_PHRASES
 

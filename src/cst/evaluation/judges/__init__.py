@@ -1,0 +1,1 @@
+"""Who says which side an answer shows: one protocol, several kinds."""
