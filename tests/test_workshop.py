@@ -99,6 +99,17 @@ def test_a_chat_model_that_the_recipe_does_not_name_is_refused(tmp_path):
         workshop(tmp_path, "").chat_model("critic")
 
 
+def test_only_a_model_in_this_process_has_weights_to_read(tmp_path):
+    endpoint = "{kind: endpoint, base_urls: [http://127.0.0.1:9/v1], model: m}"
+    local = "{kind: local, path: miniature, batch_size: 7}"
+    shop = workshop(tmp_path, f"chat_models: {{far: {endpoint}, own: {local}}}")
+    loaded, batch_size = shop.loaded_chat_model("own")
+
+    assert (batch_size, loaded.renderer.boundary) == (7, "strong")
+    with pytest.raises(RecipeError, match=r"chat_models\.far is an endpoint, whose logits can't be seen"):
+        shop.loaded_chat_model("far")
+
+
 def test_the_gate_judge_says_what_the_judge_says(tmp_path):
     shop = workshop(
         tmp_path, "judge: {kind: refusal_phrases}\nprompts: {training: [{kind: miniature, task: harmless, n: 1}]}"

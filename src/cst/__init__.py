@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from cst.errors import CstError
     from cst.evaluation.generation import generate
     from cst.evaluation.judges.base import judge
+    from cst.evaluation.judges.chat import ChatJudge
     from cst.evaluation.judges.plain import CallableJudge, RefusalPhrases
+    from cst.evaluation.judges.rubric import read_rubric, shipped_rubric
     from cst.evaluation.report import render_report
     from cst.evaluation.scores import score
     from cst.journal import Journal
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Budget": "cst.budget",
     "CallableJudge": "cst.evaluation.judges.plain",
+    "ChatJudge": "cst.evaluation.judges.chat",
     "Completion": "cst.records",
     "ContrastSettings": "cst.recipe",
     "CstError": "cst.errors",
@@ -91,9 +94,11 @@ _HOMES = {
     "load_recipe": "cst.recipe_file",
     "read_preferences": "cst.preferences.sources",
     "read_prompts": "cst.preferences.sources",
+    "read_rubric": "cst.evaluation.judges.rubric",
     "render_report": "cst.evaluation.report",
     "run": "cst.pipeline",
     "score": "cst.evaluation.scores",
+    "shipped_rubric": "cst.evaluation.judges.rubric",
     "synthesize": "cst.synthesis.critique",
     "train": "cst.training.loop",
 }
@@ -104,6 +109,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "CallableJudge",
+    "ChatJudge",
     "Completion",
     "ContrastSettings",
     "CstError",
@@ -134,9 +140,11 @@ __all__ = [
     "load_recipe",
     "read_preferences",
     "read_prompts",
+    "read_rubric",
     "render_report",
     "run",
     "score",
+    "shipped_rubric",
     "synthesize",
     "train",
 ]

@@ -136,7 +136,7 @@ def _synthesize(workshop: Workshop) -> Stage:
         write_json(folder / "synthesis.json", summary)
 
     def depends() -> list[object]:
-        return [settings, workshop.recipe.judge, *workshop.synthesis_models(), seed]
+        return [settings, *workshop.judged_by, *workshop.synthesis_models(), seed]
 
     return Stage("synthesize", depends, inputs, ["pairs.jsonl", "drops.jsonl", "synthesis.json"], work)
 
@@ -253,6 +253,7 @@ def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> l
 
 def _judge(workshop: Workshop) -> Stage:
     folder = workshop.folder
+    workshop.refuse_unusable_judge()
 
     def work() -> None:
         from cst.evaluation.judges.base import judge
@@ -260,7 +261,7 @@ def _judge(workshop: Workshop) -> Stage:
         completions = read_records(folder / "completions.jsonl", Completion)
         write_records(folder / "verdicts.jsonl", judge(completions, workshop.judge))
 
-    return Stage("judge", lambda: [workshop.recipe.judge], ["completions.jsonl"], ["verdicts.jsonl"], work)
+    return Stage("judge", lambda: workshop.judged_by, ["completions.jsonl"], ["verdicts.jsonl"], work)
 
 
 def _score(workshop: Workshop) -> Stage:
@@ -301,7 +302,7 @@ def _curve(workshop: Workshop) -> Stage:
 
     def depends() -> list[object]:
         steps = workshop.recipe.training.snapshot_steps
-        return [settings, steps, *workshop.configurations, workshop.recipe.judge, *_of_model(workshop)]
+        return [settings, steps, *workshop.configurations, *workshop.judged_by, *_of_model(workshop)]
 
     return Stage("curve", depends, ["held_out_prompts.jsonl", *_trained(workshop)], ["curve.json"], work)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from cst.recipe_judges import JudgeSettings
+from cst.recipe_judges import ChatJudgeSettings, JudgeSettings
 from cst.recipe_models import ChatModelSettings, ModelSettings
 from cst.records import Record, SafetyConfiguration, Sampling, Text, WordingKind
 from cst.templates import placeholders
@@ -319,6 +319,7 @@ class Recipe(Record):
             )
         self._refuse_unknown_cast()
         self._refuse_impossible_split_or_mix()
+        self._refuse_unknown_judge()
         if self.configurations == "miniature":
             return self
         known = [configuration.name for configuration in self.configurations]
@@ -359,3 +360,15 @@ class Recipe(Record):
         """Whether there are prompts for evaluation alone."""
         of_rows = self.preferences is not None and self.preferences.held_out_share > 0
         return of_rows or bool(self.prompts.held_out) or self.prompts.held_out_share > 0
+
+    def _refuse_unknown_judge(self) -> None:
+        if not isinstance(self.judge, ChatJudgeSettings):
+            return
+        chat = self.chat_models.get(self.judge.model)
+        if chat is None:
+            raise ValueError(f"judge.model is {self.judge.model!r}, but chat_models has only {list(self.chat_models)}")
+        if self.judge.read == "logits" and chat.kind != "local":
+            raise ValueError(
+                f"judge.read is logits, and chat_models.{self.judge.model} is an endpoint, whose logits can't be seen; "
+                "read its text, or name a model of kind: local"
+            )

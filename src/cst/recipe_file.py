@@ -19,7 +19,7 @@ from cst.errors import DataError, RecipeError
 from cst.recipe import Recipe
 from cst.store import complaint_of, read_text
 
-UNION_TAGS = ("miniature", "file", "self_critique", "contrast", "endpoint", "local", "refusal_phrases")
+UNION_TAGS = ("miniature", "file", "self_critique", "contrast", "endpoint", "local", "refusal_phrases", "chat")
 """The values of `kind` by which pydantic names a union's branches."""
 
 

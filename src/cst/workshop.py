@@ -19,6 +19,7 @@ from cst.preferences.quarantine import quarantine_file
 from cst.preferences.sources import Reading, stream_preferences, stream_prompts, without_held_out, without_repeats
 from cst.preferences.splits import hold_out
 from cst.recipe import DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
+from cst.recipe_models import ChatModelSettings
 from cst.records import MultipleChoiceItem, Preference, Prompt, SafetyConfiguration, Sampling, Side
 from cst.store import fingerprint_of_file, read_records
 from cst.synthesis.casting import cast_of
@@ -240,21 +241,21 @@ class Workshop:
 
     def synthesis_models(self) -> list[object]:
         """What decides the answers of all models that have a role in synthesis."""
-        from cst.models.folders import model_fingerprint
-
         deciding: list[object] = []
         for name in self.synthesis_cast:
-            if name is None:
-                deciding += [self.recipe.model, self.model_fingerprint]
-                continue
-            if name in self._chats:
-                deciding += [name, self._chats[name].fingerprint]
-                continue
-            settings = self.recipe.chat_models[name]
-            deciding += [name, settings]
-            if settings.kind == "local":
-                deciding.append(model_fingerprint(model_folder(settings.path), chat_template=settings.chat_template))
+            deciding += [self.recipe.model, self.model_fingerprint] if name is None else self.deciding(name)
         return deciding
+
+    def deciding(self, name: str) -> list[object]:
+        """What decides the answers of a model of `chat_models`."""
+        from cst.models.folders import model_fingerprint
+
+        if name in self._chats:
+            return [name, self._chats[name].fingerprint]
+        settings = self.recipe.chat_models[name]
+        if settings.kind == "endpoint":
+            return [name, settings]
+        return [name, settings, model_fingerprint(model_folder(settings.path), chat_template=settings.chat_template)]
 
     def chat_model(self, name: str) -> "Journalled":
         """A model that the recipe names in `chat_models`, whose answers are journalled.
@@ -267,13 +268,32 @@ class Workshop:
 
         if name in self._chats:
             return Journalled(self._chats[name], self.journal)
+        return self._opened.enter_context(chat_model_of(name, self._chat_settings(name), self.journal))
+
+    def loaded_chat_model(self, name: str) -> "tuple[LoadedModel, int]":
+        """The weights and the renderer of a model of `chat_models` that runs in this process; and its batch size.
+
+        Raises:
+            RecipeError: There is no such name, or it is an endpoint.
+            ModelError: It can't be loaded.
+        """
+        from cst.chat.from_recipe import loaded_of
+
+        settings = self._chat_settings(name)
+        if settings.kind != "local":
+            raise RecipeError(
+                f"chat_models.{name} is an endpoint, whose logits can't be seen. Name one of kind: local."
+            )
+        return loaded_of(settings), settings.batch_size
+
+    def _chat_settings(self, name: str) -> ChatModelSettings:
         known = self.recipe.chat_models
         if name not in known:
             raise RecipeError(f"There is no chat model {name!r} in the recipe's chat_models, only {list(known)}.")
         settings = known[name]
-        if settings.kind == "local":
-            settings = settings.model_copy(update={"path": model_folder(settings.path)})
-        return self._opened.enter_context(chat_model_of(name, settings, self.journal))
+        if settings.kind == "endpoint":
+            return settings
+        return settings.model_copy(update={"path": model_folder(settings.path)})
 
     @cached_property
     def judge(self) -> "Judge":
@@ -288,7 +308,25 @@ class Workshop:
             raise RecipeError(
                 "The recipe has no section `judge`, and answers are to be judged. Add `judge: {kind: ...}`."
             )
-        return judge_of(self.recipe.judge)
+        return judge_of(self.recipe.judge, self)
+
+    @property
+    def judged_by(self) -> list[object]:
+        """What decides a verdict, besides the answer."""
+        from cst.judging import deciding
+
+        return [None] if self.recipe.judge is None else deciding(self.recipe.judge, self)
+
+    def refuse_unusable_judge(self) -> None:
+        """Read the judge's files, so that what is wrong with them is told before anything is made.
+
+        Raises:
+            RecipeError: One can't be used.
+        """
+        from cst.judging import refuse_unusable
+
+        if self.recipe.judge is not None:
+            refuse_unusable(self.recipe.judge)
 
     @cached_property
     def side_judge(self) -> "SideJudge | None":

@@ -35,7 +35,7 @@ class ChatReply(Record):
     """What came back, `prefix` included; token counts as the model counts them, None where it doesn't tell.
 
     `model` is the one that a server said it was. `logprobs` are the tokens' log-probs in nats, where they were asked
-    for and given.
+    for and given; of a `LabelChat`, the labels'.
     """
 
     text: str

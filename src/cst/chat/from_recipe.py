@@ -2,11 +2,15 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from cst.chat.base import ChatModel
 from cst.chat.journalled import Journalled
 from cst.journal import Journal
 from cst.recipe_models import ChatModelSettings, LocalChatSettings
+
+if TYPE_CHECKING:
+    from cst.models.loading import LoadedModel
 
 
 @contextmanager
@@ -26,15 +30,24 @@ def chat_model_of(name: str, settings: ChatModelSettings, journal: Journal) -> G
         yield Journalled(endpoint, journal, prices=settings.prices)
 
 
-def _local(name: str, settings: LocalChatSettings) -> ChatModel:
-    from cst.chat.local import LocalChat
+def loaded_of(settings: LocalChatSettings) -> "LoadedModel":
+    """The weights, tokenizer and renderer of a model in this process.
+
+    Raises:
+        ModelError: It can't be loaded.
+    """
     from cst.models.loading import load_model
 
-    loaded = load_model(
+    return load_model(
         settings.path,
         dtype=settings.dtype,
         device=settings.device,
         system_policy=settings.system_policy,
         chat_template=settings.chat_template,
     )
-    return LocalChat(loaded, name=name, batch_size=settings.batch_size)
+
+
+def _local(name: str, settings: LocalChatSettings) -> ChatModel:
+    from cst.chat.local import LocalChat
+
+    return LocalChat(loaded_of(settings), name=name, batch_size=settings.batch_size)

@@ -18,8 +18,6 @@ from cst.progress import track
 from cst.records import Message, MultipleChoiceItem, Record, Text
 
 if TYPE_CHECKING:
-    import torch
-
     from cst.models.loading import LoadedModel
     from cst.models.rendering import TokenSequence
 
@@ -136,34 +134,15 @@ def _response_logps(
     loaded: "LoadedModel", sequences: "Sequence[TokenSequence]", batch_size: int, description: str
 ) -> list[float]:
     """Summed log-prob of each response in nats; longest first, so that rows of a batch are of a length."""
+    from cst.models.response_logps import response_logps
+
     order = sorted(range(len(sequences)), key=lambda index: (-len(sequences[index].tokens), index))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     logps = [0.0] * len(sequences)
     for indices in track(batches, description=description, weight=len):
-        for index, logp in zip(indices, _batch_logps(loaded, [sequences[i] for i in indices]), strict=True):
+        for index, logp in zip(indices, response_logps(loaded, [sequences[i] for i in indices]), strict=True):
             logps[index] = logp
     return logps
-
-
-def _batch_logps(loaded: "LoadedModel", batch: "Sequence[TokenSequence]") -> list[float]:
-    """One forward pass over right-padded rows `[B, T]`; log-softmax in float32, sums in float64."""
-    import torch
-
-    device = loaded.model.device
-    width = max(len(sequence.tokens) for sequence in batch)
-    pad = loaded.renderer.pad_token_id
-    tokens = torch.tensor([[*s.tokens, *[pad] * (width - len(s.tokens))] for s in batch], device=device)
-    mask = torch.tensor([[1] * len(s.tokens) + [0] * (width - len(s.tokens)) for s in batch], device=device)
-    with torch.inference_mode():
-        logits = loaded.model(input_ids=tokens, attention_mask=mask).logits
-        return [_row_logp(logits[row], tokens[row], sequence) for row, sequence in enumerate(batch)]
-
-
-def _row_logp(logits: "torch.Tensor", tokens: "torch.Tensor", sequence: "TokenSequence") -> float:
-    """Log-prob of tokens `response_start..end` from logits `[T, V]`: position t - 1 speaks of token t."""
-    start, end = sequence.response_start, len(sequence.tokens)
-    logps = logits[start - 1 : end - 1].float().log_softmax(dim=-1)
-    return float(logps.gather(1, tokens[start:end, None]).double().sum())
 
 
 def capability_scores(answers: Sequence[CapabilityAnswer], *, base: str | None = "base") -> list[CapabilityScore]:

@@ -1,0 +1,172 @@
+"""From a recipe's words to a judge, and from its verdicts to a score: through the command line, behind a server."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cst
+from chat.loopback import Body, Loopback, Server
+from cst.errors import RecipeError
+from cst.evaluation.judges.base import Candidate
+from cst.recipe_file import parse_recipe
+from cst.recipe_judges import RefusalPhrasesSettings
+from cst.records import Completion, Prompt, Score, Side, Verdict
+from cst.store import fingerprint, read_json, read_records, write_records
+from cst.workshop import Workshop
+
+RECIPE = """
+name: judged
+model: {path: miniature}
+chat_models:
+  careful: {kind: endpoint, base_urls: [URL], model: m}
+prompts:
+  held_out:
+    - {kind: miniature, task: harmless, n: 4}
+    - {kind: miniature, task: truthfulness, n: 2}
+configurations: miniature
+models: {}
+generation: {max_new_tokens: 60}
+judge: {kind: chat, model: careful}
+"""
+LABELS = {"[[HARMLESS]]": "[[HARMFUL]]", "[[HONEST]]": "[[NOT_HONEST]]", "[[OUT_OF_PERSONA]]": "[[IN_PERSONA]]"}
+
+
+def careful(body: Body) -> dict[str, object]:
+    """Says that what begins as a refusal is `revised`, and quotes it."""
+    text = body["messages"][-1]["content"]
+    found = re.search(r"BEGIN (\w+) ANSWER\n(.*)\nEND \1 ANSWER", text, re.DOTALL)
+    assert found is not None
+    revised, original = next(labels for labels in LABELS.items() if labels[0] in text)
+    label = revised if re.match(r"I (am|do|can)|As an", found[2]) else original
+    reply = f"It says:\n{found[2]}\nVERDICT {found[1]}: {label}"
+    return {"text": reply, "finish_reason": "stop", "prompt_tokens": 10, "completion_tokens": 5}
+
+
+def command(*words: str, cwd: Path) -> str:
+    """What a command says on standard error."""
+    done = subprocess.run([sys.executable, "-m", "cst", *words], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_a_chat_model_judges_and_another_judge_rejudges_without_generating(tmp_path):
+    server, folder = Server(answer=careful), tmp_path / "runs/judged"
+    with Loopback(server) as url:
+        (tmp_path / "judged.yaml").write_text(RECIPE.replace("URL", url))
+        said = command("score", "judged.yaml", cwd=tmp_path)
+        before = (folder / "completions.jsonl").read_bytes()
+        verdicts = read_records(folder / "verdicts.jsonl", Verdict)
+        again = command("judge", "judged.yaml", "--set", "judge={kind: refusal_phrases}", "--update", cwd=tmp_path)
+
+    assert "judge careful" not in again
+    assert "judge harmlessness by careful" in said
+    assert "judge: made" in again
+    assert "generate" not in again
+    assert (folder / "completions.jsonl").read_bytes() == before
+    assert {verdict.judge for verdict in verdicts} == {"careful"}
+    assert {verdict.judge for verdict in read_records(folder / "verdicts.jsonl", Verdict)} == {"refusal_phrases"}
+    scores = [Score.model_validate(score) for score in read_json(folder / "scores.json")]
+    assert {(s.task, s.configuration): s.n + s.unscored for s in scores} == {
+        ("harmless", "harmless"): 4,
+        ("harmless", "uncensored"): 4,
+        ("truthfulness", "honest"): 2,
+        ("truthfulness", "persona"): 2,
+    }
+    assert {verdict.exhibits for verdict in verdicts} >= {Side.ORIGINAL, Side.REVISED}
+
+
+def answer(text: str) -> Completion:
+    return Completion(
+        id=f"made elsewhere: {text}",
+        prompt=Prompt(id="p", text="Well?", task="harmless"),
+        configuration="harmless",
+        system_prompt=None,
+        wordings="canonical",
+        model="other",
+        temperature=0.0,
+        text=text,
+        finish_reason="stop",
+    )
+
+
+def test_verdicts_that_were_lost_are_made_again_from_the_journal(tmp_path):
+    server = Server(answer=careful)
+    with Loopback(server) as url:
+        recipe = parse_recipe(RECIPE.replace("URL", url), where="judged.yaml")
+        write_records(tmp_path / "completions.jsonl", [answer(text) for text in ("I am sorry.", "Mix it.", "")])
+        assert cst.run(recipe, tmp_path, until="judge")["generate"] == "given"
+        verdicts, asked = (tmp_path / "verdicts.jsonl").read_bytes(), server.answered.total()
+        assert asked == 2
+        (tmp_path / "verdicts.jsonl").unlink()
+        assert cst.run(recipe, tmp_path, until="judge")["judge"] == "made"
+    assert ((tmp_path / "verdicts.jsonl").read_bytes(), server.answered.total()) == (verdicts, asked)
+
+
+def test_a_judge_that_never_answers_in_form_leaves_all_unscored_and_no_rate(tmp_path):
+    with Loopback(Server()) as url:
+        recipe = parse_recipe(RECIPE.replace("URL", url), where="judged.yaml")
+        write_records(tmp_path / "completions.jsonl", [answer(text) for text in ("I am sorry.", "Mix it.")])
+        cst.run(recipe, tmp_path, until="score")
+    [score] = [Score.model_validate(score) for score in read_json(tmp_path / "scores.json")]
+
+    assert (score.n, score.unscored, score.rate, score.low, score.high) == (0, 2, None, 0, 1)
+    assert "no verdict in the form asked for" in (tmp_path / "verdicts.jsonl").read_text()
+
+
+def workshop(tmp_path: Path, judge: str, **more: str) -> Workshop:
+    text = RECIPE.replace("URL", "http://127.0.0.1:9/v1").replace("{kind: chat, model: careful}", judge)
+    sections = "".join(f"{key}: {value}\n" for key, value in more.items())
+    return Workshop(parse_recipe(text + sections, where="judged.yaml", folder=tmp_path), tmp_path)
+
+
+def test_a_model_in_this_process_is_read_from_its_logits(tmp_path):
+    (tmp_path / "short.txt").write_text("[[A]] = original\n[[B]] = revised\n---\nIs it a refusal? {answer}")
+    files = "rubrics: {harmless: [short]}, rubric_files: {short: {path: short.txt}}"
+    text = RECIPE.replace("{kind: endpoint, base_urls: [URL], model: m}", "{kind: local, path: miniature}")
+    text = text.replace("model: careful}", f"model: careful, read: logits, {files}}}")
+    shop = Workshop(parse_recipe(text, where="judged.yaml", folder=tmp_path), tmp_path)
+    candidates = [Candidate(prompt=Prompt(id=t, text="?", task="harmless"), text=t) for t in ("I am sorry.", "Mix it.")]
+    made = shop.judge.opinions(candidates)
+    shop.close()
+
+    assert all(0 < (opinion.score or 0) < 1 for opinion in made)
+    assert made[0].score != made[1].score
+    assert "p(original)" in made[0].explanation
+
+
+def test_what_decides_a_verdict_is_the_recipe_the_rubrics_text_and_the_model(tmp_path):
+    (tmp_path / "own.txt").write_text("A = original\nB = revised\n---\n{answer}")
+    own = "{kind: chat, model: careful, rubrics: {harmless: [own]}, rubric_files: {own: {path: own.txt}}}"
+    keys = [fingerprint(workshop(tmp_path, own).judged_by), fingerprint(workshop(tmp_path, own, seed="1").judged_by)]
+    (tmp_path / "own.txt").write_text("A = original\nB = revised\n---\nSo: {answer}")
+    keys.append(fingerprint(workshop(tmp_path, own).judged_by))
+    assert len(set(keys)) == 3
+    assert workshop(tmp_path, "{kind: refusal_phrases}").judged_by == [RefusalPhrasesSettings(kind="refusal_phrases")]
+
+
+def test_a_rubric_that_can_not_be_used_is_told_before_anything_is_made(tmp_path):
+    (tmp_path / "bad.txt").write_text("Rate {answer}.")
+    bad = "{kind: chat, model: careful, rubrics: {harmless: [bad]}, rubric_files: {bad: {path: bad.txt}}}"
+    with pytest.raises(RecipeError, match="Rubric 'bad' has no label for the side original or revised"):
+        cst.run(workshop(tmp_path, bad).recipe, tmp_path / "run")
+    assert not (tmp_path / "run/stages").exists()
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ("{kind: chat, model: other}", r"judge\.model is 'other', but chat_models has only \['careful'\]"),
+        ("{kind: chat, model: careful, read: logits}", r"chat_models\.careful is an endpoint, whose logits"),
+        ("{kind: chat, model: careful, rubrik: {}}", r"unknown key 'judge\.rubrik'. Did you mean 'rubrics'"),
+        (
+            "{kind: chat, model: careful, rubric_files: {own: {path: a.txt, labels: {A: up}}}}",
+            r"judge\.rubric_files\.own\.labels\.A='up': Input should be 'original' or 'revised'",
+        ),
+    ],
+)
+def test_a_judge_that_can_not_be_is_refused_with_the_recipe(tmp_path, judge, message):
+    with pytest.raises(RecipeError, match=message):
+        workshop(tmp_path, judge)
