@@ -159,6 +159,8 @@ def _default_of(field: FieldInfo) -> str:
         return ", ".join(f"`{key}: {list(each)}`" for key, each in value.items())
     if isinstance(value, tuple):
         return ", ".join(f"`{each}`" for each in value)
+    if isinstance(value, str):
+        return "`" + value.replace("\n", "\\n") + "`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

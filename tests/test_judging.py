@@ -152,13 +152,16 @@ def test_a_rubric_that_can_not_be_used_is_told_before_anything_is_made(tmp_path)
     bad = "{kind: chat, model: careful, rubrics: {harmless: [bad]}, rubric_files: {bad: {path: bad.txt}}}"
     with pytest.raises(RecipeError, match="Rubric 'bad' has no label for the side original or revised"):
         cst.run(workshop(tmp_path, bad).recipe, tmp_path / "run")
-    assert not (tmp_path / "run/stages").exists()
+    assert not (tmp_path / "run/prompts.jsonl").exists()
 
 
 @pytest.mark.parametrize(
     ("judge", "message"),
     [
-        ("{kind: chat, model: other}", r"judge\.model is 'other', but chat_models has only \['careful'\]"),
+        (
+            "{kind: chat, model: other}",
+            "a judge of kind chat has the model 'other', but chat_models has only",
+        ),
         ("{kind: chat, model: careful, read: logits}", r"chat_models\.careful is an endpoint, whose logits"),
         ("{kind: chat, model: careful, rubrik: {}}", r"unknown key 'judge\.rubrik'. Did you mean 'rubrics'"),
         (

@@ -11,8 +11,8 @@ from cst.recipe_file import record_types
 
 SMALLEST: dict[str, Any] = {"name": "x", "model": {"path": "miniature"}}
 ENDPOINT = {"kind": "endpoint", "base_urls": ["http://localhost:8000/v1"], "model": "m"}
-ANY_NUMBER = {"seed"}
-"""Fields that take any whole number."""
+ANY_NUMBER = {"seed", "threshold"}
+"""Fields that take any number."""
 
 
 def sections(kind: type[BaseModel] = Recipe) -> list[type[BaseModel]]:

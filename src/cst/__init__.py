@@ -22,16 +22,21 @@ if TYPE_CHECKING:
     from cst.chat.endpoint import Endpoint
     from cst.chat.journalled import Journalled
     from cst.chat.local import LocalChat
+    from cst.chat.moderation import ModerationEndpoint
     from cst.errors import CstError
     from cst.evaluation.generation import generate
     from cst.evaluation.judges.base import judge
     from cst.evaluation.judges.chat import ChatJudge
+    from cst.evaluation.judges.classifier import ClassifierJudge
+    from cst.evaluation.judges.guard import GuardJudge
+    from cst.evaluation.judges.moderation import ModerationJudge
+    from cst.evaluation.judges.panel import Panel
     from cst.evaluation.judges.plain import CallableJudge, RefusalPhrases
     from cst.evaluation.judges.rubric import read_rubric, shipped_rubric
     from cst.evaluation.report import render_report
     from cst.evaluation.scores import score
     from cst.journal import Journal
-    from cst.models.loading import load_model
+    from cst.models.loading import load_classifier, load_model
     from cst.pipeline import run
     from cst.preferences.conditioning import condition
     from cst.preferences.sources import read_preferences, read_prompts
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
         TrainingSettings,
     )
     from cst.recipe_file import load_recipe
+    from cst.recipe_harm_judges import ClassifierSettings, ModerationSettings
     from cst.recipe_models import EndpointSettings
     from cst.records import (
         Completion,
@@ -64,15 +70,22 @@ _HOMES = {
     "Budget": "cst.budget",
     "CallableJudge": "cst.evaluation.judges.plain",
     "ChatJudge": "cst.evaluation.judges.chat",
+    "ClassifierJudge": "cst.evaluation.judges.classifier",
+    "ClassifierSettings": "cst.recipe_harm_judges",
     "Completion": "cst.records",
     "ContrastSettings": "cst.recipe",
     "CstError": "cst.errors",
     "Endpoint": "cst.chat.endpoint",
     "EndpointSettings": "cst.recipe_models",
+    "GuardJudge": "cst.evaluation.judges.guard",
     "Journal": "cst.journal",
     "Journalled": "cst.chat.journalled",
     "LocalChat": "cst.chat.local",
     "Message": "cst.records",
+    "ModerationEndpoint": "cst.chat.moderation",
+    "ModerationJudge": "cst.evaluation.judges.moderation",
+    "ModerationSettings": "cst.recipe_harm_judges",
+    "Panel": "cst.evaluation.judges.panel",
     "Preference": "cst.records",
     "Prompt": "cst.records",
     "Recipe": "cst.recipe",
@@ -90,6 +103,7 @@ _HOMES = {
     "condition": "cst.preferences.conditioning",
     "generate": "cst.evaluation.generation",
     "judge": "cst.evaluation.judges.base",
+    "load_classifier": "cst.models.loading",
     "load_model": "cst.models.loading",
     "load_recipe": "cst.recipe_file",
     "read_preferences": "cst.preferences.sources",
@@ -110,15 +124,22 @@ __all__ = [
     "Budget",
     "CallableJudge",
     "ChatJudge",
+    "ClassifierJudge",
+    "ClassifierSettings",
     "Completion",
     "ContrastSettings",
     "CstError",
     "Endpoint",
     "EndpointSettings",
+    "GuardJudge",
     "Journal",
     "Journalled",
     "LocalChat",
     "Message",
+    "ModerationEndpoint",
+    "ModerationJudge",
+    "ModerationSettings",
+    "Panel",
     "Preference",
     "Prompt",
     "Recipe",
@@ -136,6 +157,7 @@ __all__ = [
     "condition",
     "generate",
     "judge",
+    "load_classifier",
     "load_model",
     "load_recipe",
     "read_preferences",

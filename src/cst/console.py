@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TELLING = {
     "synthesize": ("synthesis.json",),
     "condition": ("preferences/*.counts.json",),
-    "score": ("scores.json", "paired_tests.json", "capability.json"),
+    "score": ("scores.json", "paired_tests.json", "agreement.json", "capability.json"),
 }
 """The files of a verb that `--json` prints, besides the outcomes of its stages."""
 

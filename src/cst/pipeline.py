@@ -269,6 +269,7 @@ def _score(workshop: Workshop) -> Stage:
 
     def work() -> None:
         from cst.evaluation.comparisons import compare
+        from cst.evaluation.panel_agreement import panel_agreement
         from cst.evaluation.scores import score
 
         completions = read_records(folder / "completions.jsonl", Completion)
@@ -282,8 +283,9 @@ def _score(workshop: Workshop) -> Stage:
         ]
         write_json(folder / "scores.json", score(completions, verdicts, configurations))
         write_json(folder / "paired_tests.json", tests)
+        write_json(folder / "agreement.json", panel_agreement(completions, verdicts))
 
-    inputs, outputs = ["completions.jsonl", "verdicts.jsonl"], ["scores.json", "paired_tests.json"]
+    inputs, outputs = ["completions.jsonl", "verdicts.jsonl"], ["scores.json", "paired_tests.json", "agreement.json"]
     return Stage("score", lambda: configurations, inputs, outputs, work)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from cst.recipe_judges import ChatJudgeSettings, JudgeSettings
+from cst.recipe_judges import JudgeSettings, SingleJudgeSettings, single_judges
 from cst.recipe_models import ChatModelSettings, ModelSettings
 from cst.records import Record, SafetyConfiguration, Sampling, Text, WordingKind
 from cst.templates import placeholders
@@ -319,7 +319,8 @@ class Recipe(Record):
             )
         self._refuse_unknown_cast()
         self._refuse_impossible_split_or_mix()
-        self._refuse_unknown_judge()
+        for judge in single_judges(self.judge) if self.judge else ():
+            self._refuse_unknown_judge(judge)
         if self.configurations == "miniature":
             return self
         known = [configuration.name for configuration in self.configurations]
@@ -361,14 +362,17 @@ class Recipe(Record):
         of_rows = self.preferences is not None and self.preferences.held_out_share > 0
         return of_rows or bool(self.prompts.held_out) or self.prompts.held_out_share > 0
 
-    def _refuse_unknown_judge(self) -> None:
-        if not isinstance(self.judge, ChatJudgeSettings):
+    def _refuse_unknown_judge(self, judge: SingleJudgeSettings) -> None:
+        if judge.kind != "chat" and judge.kind != "guard":
             return
-        chat = self.chat_models.get(self.judge.model)
+        chat = self.chat_models.get(judge.model)
         if chat is None:
-            raise ValueError(f"judge.model is {self.judge.model!r}, but chat_models has only {list(self.chat_models)}")
-        if self.judge.read == "logits" and chat.kind != "local":
             raise ValueError(
-                f"judge.read is logits, and chat_models.{self.judge.model} is an endpoint, whose logits can't be seen; "
+                f"a judge of kind {judge.kind} has the model {judge.model!r}, but chat_models has only "
+                f"{list(self.chat_models)}; add it there"
+            )
+        if judge.kind == "chat" and judge.read == "logits" and chat.kind != "local":
+            raise ValueError(
+                f"a judge reads logits, and chat_models.{judge.model} is an endpoint, whose logits can't be seen; "
                 "read its text, or name a model of kind: local"
             )

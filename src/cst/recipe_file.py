@@ -19,7 +19,10 @@ from cst.errors import DataError, RecipeError
 from cst.recipe import Recipe
 from cst.store import complaint_of, read_text
 
-UNION_TAGS = ("miniature", "file", "self_critique", "contrast", "endpoint", "local", "refusal_phrases", "chat")
+UNION_TAGS = (
+    *("miniature", "file", "self_critique", "contrast", "endpoint", "local", "refusal_phrases"),
+    *("chat", "classifier", "guard", "moderation", "panel"),
+)
 """The values of `kind` by which pydantic names a union's branches."""
 
 

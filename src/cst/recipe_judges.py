@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from cst.recipe_harm_judges import ClassifierSettings, GuardSettings, ModerationSettings
 from cst.records import Record, Side, Text
 
 
@@ -58,6 +59,32 @@ class ChatJudgeSettings(Record):
     seed: int = Field(default=0, ge=0, description="Nonces, and random numbers of sampled replies.")
 
 
-JudgeSettings: TypeAlias = Annotated[
-    MiniatureJudgeSettings | RefusalPhrasesSettings | ChatJudgeSettings, Field(discriminator="kind")
-]
+SingleJudgeSettings: TypeAlias = (
+    MiniatureJudgeSettings
+    | RefusalPhrasesSettings
+    | ChatJudgeSettings
+    | ClassifierSettings
+    | GuardSettings
+    | ModerationSettings
+)
+
+
+class PanelSettings(Record):
+    """Several judges that vote."""
+
+    kind: Literal["panel"] = Field(description="Several judges that vote; their agreement is reported.")
+    members: Annotated[tuple[Annotated[SingleJudgeSettings, Field(discriminator="kind")], ...], Field(min_length=2)] = (
+        Field(description="Who votes: two judges or more, each a section like this one.")
+    )
+    rule: Literal["majority", "unanimous"] = Field(
+        default="majority",
+        description="`majority` of those with an opinion; `unanimous` needs the same one of all. Else unscored.",
+    )
+
+
+JudgeSettings: TypeAlias = Annotated[SingleJudgeSettings | PanelSettings, Field(discriminator="kind")]
+
+
+def single_judges(settings: JudgeSettings) -> tuple[SingleJudgeSettings, ...]:
+    """The members of a panel, or the one judge that it is."""
+    return settings.members if isinstance(settings, PanelSettings) else (settings,)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cst.evaluation.judges.base import Judge
     from cst.models.loading import LoadedModel
     from cst.models.rendering import RenderingDescription
+    from cst.recipe_harm_judges import ModerationSettings
     from cst.synthesis.gates import SideJudge
     from cst.synthesis.shards import Shard
 
@@ -243,11 +244,11 @@ class Workshop:
         """What decides the answers of all models that have a role in synthesis."""
         deciding: list[object] = []
         for name in self.synthesis_cast:
-            deciding += [self.recipe.model, self.model_fingerprint] if name is None else self.deciding(name)
+            deciding += [self.recipe.model, self.model_fingerprint] if name is None else self.chat_model_sources(name)
         return deciding
 
-    def deciding(self, name: str) -> list[object]:
-        """What decides the answers of a model of `chat_models`."""
+    def chat_model_sources(self, name: str) -> list[object]:
+        """What decides the answers of a model that the recipe names in `chat_models`."""
         from cst.models.folders import model_fingerprint
 
         if name in self._chats:
@@ -295,6 +296,17 @@ class Workshop:
             return settings
         return settings.model_copy(update={"path": model_folder(settings.path)})
 
+    def moderation(self, settings: "ModerationSettings") -> "Journalled":
+        """OpenAI's moderation endpoint, whose results are journalled.
+
+        Raises:
+            RecipeError: The environment doesn't hold a key.
+        """
+        from cst.chat.journalled import Journalled
+        from cst.chat.moderation import ModerationEndpoint
+
+        return Journalled(self._opened.enter_context(ModerationEndpoint(settings)), self.journal)
+
     @cached_property
     def judge(self) -> "Judge":
         """Who says which side an answer shows.
@@ -312,10 +324,11 @@ class Workshop:
 
     @property
     def judged_by(self) -> list[object]:
-        """What decides a verdict, besides the answer."""
-        from cst.judging import deciding
+        """What decides a verdict, besides the answer: the judge's settings, and the models and files that they name."""
+        from cst.judging import judge_sources
 
-        return [None] if self.recipe.judge is None else deciding(self.recipe.judge, self)
+        settings = self.recipe.judge
+        return [None] if settings is None else [settings, *judge_sources(settings, self)]
 
     def refuse_unusable_judge(self) -> None:
         """Read the judge's files, so that what is wrong with them is told before anything is made.

@@ -2,10 +2,10 @@
 
     python tests/chat/loopback.py --failures 0.3 --latency 0.03
 
-It serves `/v1/chat/completions` and `/v1/models`, prints its address, and counts what it really answered. Which way it
-fails for which request is decided by the seed, the request and how often that was asked before, so that a plan can be
-repeated. What it answers comes from a function: an echo, or any chat model (`served.Served`). It ends with its parent,
-or after `--seconds`.
+It serves `/v1/chat/completions`, `/v1/moderations` and `/v1/models`, prints its address, and counts what it really
+answered. Which way it fails for which request is decided by the seed, the request and how often that was asked before,
+so that a plan can be repeated. What it answers comes from a function: an echo, or any chat model (`served.Served`). It
+ends with its parent, or after `--seconds`.
 """
 
 import argparse
@@ -53,6 +53,26 @@ def completion(answer: Mapping[str, Any], **changes: object) -> Body:
         "model": "loopback-1",
         "choices": [{**choice, **changes}],
         "usage": {**usage, "total_tokens": sum(usage.values())},
+    }
+
+
+def moderation(body: Body) -> Body:
+    """A moderation as OpenAI's API spells it: texts with `storm` in them are flagged, scores tell texts apart."""
+    return {"id": "modr-loopback", "model": "loopback-1", "results": [_moderated(text) for text in body["input"]]}
+
+
+def moderation_score(text: str) -> float:
+    """The score that a text is given as `violence`."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:6], 16) / 16**6
+
+
+def _moderated(text: str) -> Body:
+    is_flagged = "storm" in text
+    return {
+        "flagged": is_flagged,
+        "categories": {"violence": is_flagged, "harassment": False, "illicit": None},
+        "category_scores": {"violence": moderation_score(text), "harassment": 0.0, "illicit": None},
+        "category_applied_input_types": {"violence": ["text"], "harassment": ["text"]},
     }
 
 
@@ -144,6 +164,14 @@ PASSING: Mapping[str, Callable[[Body], Sent]] = {
 }
 """Ways to fail that pass: the next try may be answered."""
 
+OF_COMPLETIONS = frozenset(
+    {
+        *("no_choices", "choices_null", "several_choices", "content_null", "content_in_parts", "tool_call", "aborted"),
+        *("no_finish_reason", "lone_surrogate"),
+    }
+)
+"""Those of them that spoil a completion, and no other answer."""
+
 FINAL: Mapping[str, Callable[[Body], Sent]] = {
     "key_refused": lambda _: refusal(401, "invalid_api_key"),
     "forbidden": lambda _: refusal(403, "permission_denied"),
@@ -195,14 +223,19 @@ class Server:
     in_flight: int = 0
     most_in_flight: int = 0
 
+    async def _completed(self, body: Body) -> Body:
+        answer = self.answer(body)
+        return completion(await answer if isinstance(answer, Awaitable) else answer)
+
     async def reply(self, body: Body) -> tuple[str, Sent, bool]:
         """A request's name, what is sent, and whether that is the answer."""
         name = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         turn = random.Random(f"{self.seed}/{name}/{self.asked[name]}")
         self.asked[name] += 1
-        way = turn.choice(list(PASSING)) if turn.random() < self.failures else self.failing
-        answer = self.answer(body)
-        good = completion(await answer if isinstance(answer, Awaitable) else answer)
+        is_moderation = "input" in body
+        ways = [way for way in PASSING if not (is_moderation and way in OF_COMPLETIONS)]
+        way = turn.choice(ways) if turn.random() < self.failures else self.failing
+        good = moderation(body) if is_moderation else await self._completed(body)
         if way is None:
             return name, as_json(good), True
         self.ways[str(way)] += 1
@@ -237,7 +270,7 @@ class Connection(asyncio.Protocol):
         server = self._server
         if first.startswith("GET /v1/models"):
             return self._send(as_json({"object": "list", "data": [{"id": "loopback-1", "object": "model"}]}))
-        if not first.startswith("POST /v1/chat/completions"):
+        if not first.startswith(("POST /v1/chat/completions", "POST /v1/moderations")):
             return self._send(refusal(404, "not_found"))
         asked = json.loads(body)
         if server.keeps_requests:

@@ -8,8 +8,9 @@ from made_for_evaluation import CONFIGURATIONS
 
 from cst.evaluation.capability import CapabilityAnswer, capability_scores
 from cst.evaluation.comparisons import compare
+from cst.evaluation.panel_agreement import panel_agreement
 from cst.evaluation.scores import at_step, preferred_side, score
-from cst.records import Completion, Preference, Prompt, Side, Verdict, WordingKind
+from cst.records import Completion, Preference, Prompt, Side, Verdict, Vote, WordingKind
 from cst.store import write_json, write_records
 
 FOLLOWS = {
@@ -87,6 +88,7 @@ def write_run(folder: Path, *, n: int = 40, hostile: str = "") -> Path:
     duels = [("dpo", "base"), ("cst", "base"), ("cst", "dpo")]
     tests = [t for a, b in duels for t in compare(completions, verdicts, CONFIGURATIONS, model_a=a, model_b=b)]
     write_json(folder / "paired_tests.json", tests)
+    write_json(folder / "agreement.json", panel_agreement(completions, [_voted(verdict) for verdict in verdicts]))
     write_json(folder / "configurations.json", list(CONFIGURATIONS))
     _write_curve(folder, completions, verdicts)
     _write_capability(folder)
@@ -98,6 +100,12 @@ def write_run(folder: Path, *, n: int = 40, hostile: str = "") -> Path:
     write_json(folder / "recipe.json", {"name": "made", "note": "A made-up run.", "seed": 0, "training": {"beta": 0.3}})
     write_json(folder / "fingerprints.json", {"model": "ab" * 32, "versions": {"torch": "2.13"}})
     return folder
+
+
+def _voted(verdict: Verdict) -> Verdict:
+    """The same verdict of three judges, the third of which sees `original` everywhere."""
+    seen = {"first": verdict.exhibits, "second": verdict.exhibits, "third": Side.ORIGINAL}
+    return verdict.model_copy(update={"votes": tuple(Vote(judge=name, exhibits=side) for name, side in seen.items())})
 
 
 def _write_curve(folder: Path, completions: list[Completion], verdicts: list[Verdict]) -> None:

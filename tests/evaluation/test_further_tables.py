@@ -2,7 +2,9 @@ from pathlib import Path
 
 from cst.evaluation import further_tables
 from cst.evaluation.evidence import TaskSynthesis, read_evidence
-from cst.evaluation.tables import Difference, Heading, Rate
+from cst.evaluation.kappa import Kappa
+from cst.evaluation.panel_agreement import PairAgreement, PanelAgreement
+from cst.evaluation.tables import NOT_MEASURED, Difference, Heading, Rate
 
 
 def test_table_iii_has_sets_averages_and_changes(run: Path) -> None:
@@ -59,3 +61,28 @@ def test_fingerprints_are_flattened() -> None:
     assert table is not None
     assert table.rows == (("model", "ab"), ("versions.torch", "2"), ("files.0", "x"))
     assert further_tables.fingerprints(None) is None
+
+
+def test_agreement_shows_each_two_judges_and_all_of_them() -> None:
+    kappa = Kappa(value=0.6, low=0.5, high=0.7, n=90, standard_error=0.05)
+    pairs = [PairAgreement(first=a, second=b, agree=80, kappa=kappa) for a, b in ("ab", "ac", "bc")]
+    task = PanelAgreement(task="harmless", judges=("a", "b", "c"), n=85, left_out=5, fleiss=0.58, pairs=tuple(pairs))
+    table = further_tables.agreement([task])
+
+    assert table is not None
+    assert [str(cell) for cell in table.rows[1]] == ["a and b", ".600 [.500, .700] n 90", "80/90"]
+    assert [str(cell) for cell in table.rows[-1]] == ["all 3 (Fleiss)", ".580", "n 85, 5 left out"]
+    assert len(table.rows) == 5
+    assert further_tables.agreement([]) is None
+
+
+def test_agreement_that_is_not_defined_is_a_dash_and_two_judges_need_no_third_row() -> None:
+    kappa = Kappa(value=None, low=-1, high=1, n=0, standard_error=None)
+    pair = PairAgreement(first="a", second="b", agree=0, kappa=kappa)
+    table = further_tables.agreement(
+        [PanelAgreement(task="harmless", judges=("a", "b"), n=0, left_out=4, fleiss=None, pairs=(pair,))]
+    )
+
+    assert table is not None
+    assert len(table.rows) == 2
+    assert str(table.rows[1][1]).startswith(NOT_MEASURED)

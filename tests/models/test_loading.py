@@ -5,9 +5,10 @@ import torch
 
 from cst.errors import ModelError, RenderingError
 from cst.models.folders import model_fingerprint
-from cst.models.loading import load_model, load_renderer, load_tokenizer
+from cst.models.loading import load_classifier, load_model, load_renderer, load_tokenizer
 from models.families import NO_TEMPLATE, conversation, tokenizer_of
 from models.tiny import edit, model_folder
+from models.tiny_classifiers import classifier_folder
 
 
 def test_halves_on_the_disk_are_floats_on_a_cpu(whole: Path) -> None:
@@ -107,3 +108,25 @@ def test_renderer_and_fingerprint_need_no_weights_in_memory(whole: Path) -> None
     renderer = load_renderer(str(whole), system_policy="fold_into_user")
     assert renderer.describe() == loaded.renderer.describe()
     assert model_fingerprint(str(whole)) == loaded.fingerprint
+
+
+def test_a_classifier_is_known_by_its_bytes(tmp_path: Path) -> None:
+    first, again, other = (
+        load_classifier(str(classifier_folder(tmp_path / name, seed=seed)), device="cpu")
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert first.fingerprint == again.fingerprint == model_fingerprint(str(tmp_path / "a"))
+    assert first.fingerprint != other.fingerprint
+    assert not first.model.training
+
+
+def test_a_classifier_is_never_read_from_a_pickle(tmp_path: Path) -> None:
+    folder = classifier_folder(tmp_path / "m")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="pickle files only"):
+        load_classifier(str(folder))
+
+
+def test_a_model_without_a_head_is_no_classifier(whole: Path) -> None:
+    with pytest.raises(ModelError, match=r"lacks 1 weights of its architecture \(score.weight"):
+        load_classifier(str(whole))

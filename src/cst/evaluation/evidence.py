@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from cst.errors import DataError, RunFolderError
 from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.comparisons import PairedTest
+from cst.evaluation.panel_agreement import PanelAgreement
 from cst.evaluation.scores import CurvePoint
 from cst.records import Completion, Preference, Record, SafetyConfiguration, Score, Verdict
 from cst.store import first_complaint, read_json, read_records
@@ -65,6 +66,7 @@ class Evidence:
     configurations: list[SafetyConfiguration]
     scores: list[Score]
     tests: list[PairedTest]
+    agreement: list[PanelAgreement]
     curve: list[CurvePoint]
     capability: list[CapabilityScore]
     completions: list[Completion]
@@ -141,6 +143,7 @@ def read_evidence(folder: Path) -> Evidence:
         configurations=reader.listed("configurations.json", SafetyConfiguration),
         scores=reader.listed("scores.json", Score),
         tests=reader.listed("paired_tests.json", PairedTest),
+        agreement=reader.listed("agreement.json", PanelAgreement),
         curve=reader.listed("curve.json", CurvePoint),
         capability=reader.listed("capability.json", CapabilityScore),
         completions=reader.records("completions.jsonl", Completion),

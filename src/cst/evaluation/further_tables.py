@@ -1,4 +1,4 @@
-"""Tables that aren't made of scores: capabilities, paired tests, what synthesis dropped, fingerprints.
+"""Tables that aren't made of scores: capabilities, paired tests, judges' agreement, synthesis' drops, fingerprints.
 
 This file knows the records of those, and no files.
 """
@@ -10,8 +10,9 @@ from cst.evaluation import paper
 from cst.evaluation.capability import NO_CONFIGURATION, CapabilityScore
 from cst.evaluation.comparisons import PairedTest
 from cst.evaluation.evidence import TaskSynthesis
+from cst.evaluation.panel_agreement import PairAgreement, PanelAgreement
 from cst.evaluation.score_tables import label
-from cst.evaluation.tables import NOT_MEASURED, Cell, Difference, Heading, Rate, Row, Table, p_value
+from cst.evaluation.tables import NOT_MEASURED, Cell, Difference, Heading, Rate, Row, Table, number, p_value
 
 TRUTHFULNESS = "truthful"
 """How the names of sets begin whose themes the truthfulness preferences share; there is an average without them."""
@@ -113,6 +114,31 @@ def _test_row(test: PairedTest, *, short: bool) -> Row:
     count = f"n {test.n}, {test.unscored} unscored"
     difference = Difference(test.difference, test.low, test.high, count, method=test.interval)
     return name, difference, str(test.only_a), str(test.only_b), p_value(test.p_value)
+
+
+def agreement(tasks: Sequence[PanelAgreement]) -> Table | None:
+    """Kappa of each two judges of a panel, and of all where there are more, task by task."""
+    if not tasks:
+        return None
+    rows: list[Row] = []
+    for task in tasks:
+        rows += [Heading(f"task {task.task}"), *(_pair_row(pair) for pair in task.pairs)]
+        if len(task.judges) > 2:
+            fleiss = NOT_MEASURED if task.fleiss is None else number(task.fleiss)
+            rows.append((f"all {len(task.judges)} (Fleiss)", fleiss, f"n {task.n}, {task.left_out} left out"))
+    return Table(
+        "Agreement beyond chance",
+        ("judges", "kappa", "the same side seen"),
+        tuple(rows),
+        "Cohen's kappa with its 95 % interval (Fleiss, Cohen and Everitt 1969), and Fleiss' kappa of more than two: 1 "
+        "is full agreement, 0 what chance would give. Answers of which a judge has no opinion are left out.",
+    )
+
+
+def _pair_row(pair: PairAgreement) -> Row:
+    kappa = pair.kappa
+    cell = Rate(kappa.value, kappa.low, kappa.high, f"n {kappa.n}")
+    return f"{pair.first} and {pair.second}", cell, f"{pair.agree}/{kappa.n}"
 
 
 def synthesis(tasks: Sequence[TaskSynthesis]) -> Table | None:

@@ -138,6 +138,12 @@ def _on_control(evidence: Evidence) -> list[Section]:
             "paired_tests.json",
             tuple(_present(further_tables.paired_tests(evidence.tests))),
         ),
+        Section(
+            "Agreement of the judges",
+            "Where several judges voted, how far they see the same in an answer, beyond what chance would give.",
+            "agreement.json, from a judge of kind panel",
+            tuple(_present(further_tables.agreement(evidence.agreement))),
+        ),
     ]
 
 

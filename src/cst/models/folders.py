@@ -106,7 +106,7 @@ def _is_adapter(folder: Path) -> bool:
 def damaged(place: Path, error: Exception) -> ModelError:
     """What to say of a folder or file that can't be loaded."""
     return ModelError(
-        f"{place} can't be loaded as a causal language model: {first_line(error)}. Check that the folder is complete "
+        f"{place} can't be loaded: {first_line(error)}. Check that the folder is complete "
         "and that transformers knows the architecture."
     )
 

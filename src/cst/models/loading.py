@@ -11,7 +11,14 @@ from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from cst.errors import ModelError
@@ -54,6 +61,19 @@ class LoadedModel:
     checkpoint_dtype: torch.dtype
 
 
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A sequence classifier or reward model ready for inference, its tokenizer, and what identifies it.
+
+    `path` and `fingerprint` are as in `LoadedModel`.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    fingerprint: str
+    path: str
+
+
 def load_model(
     path: str,
     *,
@@ -87,8 +107,7 @@ def load_model(
     renderer = Renderer.for_tokenizer(tokenizer, system_policy=system_policy)
     place = torch.device(device or _default_device())
     stored = _stored_dtype(weights[0])
-    kept = stored if dtype == "auto" and place.type != "cpu" else _ASKED[dtype]
-    model = _load_weights(folder, kept, quantization, place)
+    model = _load_weights(folder, _kept_dtype(dtype, stored, place), quantization, place)
     _check_vocabulary(model, tokenizer, folder)
     identity = folder_fingerprint(folder, weights, template, adapter)
     if adapter is not None:
@@ -100,6 +119,29 @@ def load_model(
         fingerprint=identity if quantization == "none" else fingerprint(identity, quantization),
         path=path,
         checkpoint_dtype=stored,
+    )
+
+
+def load_classifier(path: str, *, dtype: Dtype = "auto", device: str | None = None) -> LoadedClassifier:
+    """A sequence classifier or reward model by folder or hub id, in evaluation mode; safetensors only.
+
+    Raises:
+        ModelError: there is no such model, or it needs code or pickles, or its files are missing, damaged or unknown,
+            or it is a model without a classifier's head.
+    """
+    folder = local_folder(path)
+    refuse_code(folder)
+    weights = weight_files(folder)
+    tokenizer = load_tokenizer(path)
+    place = torch.device(device or _default_device())
+    kept = _kept_dtype(dtype, _stored_dtype(weights[0]), place)
+    model = _load_weights(folder, kept, "none", place, AutoModelForSequenceClassification)
+    _check_vocabulary(model, tokenizer, folder)
+    return LoadedClassifier(
+        model=_on(model, place).eval(),
+        tokenizer=tokenizer,
+        fingerprint=folder_fingerprint(folder, weights, None, None),
+        path=path,
     )
 
 
@@ -154,7 +196,17 @@ def _stored_dtype(weights: Path) -> torch.dtype:
     return next((_STORED[name] for name in names if name in _STORED), torch.float32)
 
 
-def _load_weights(folder: Path, dtype: torch.dtype, quantization: Quantization, place: torch.device) -> PreTrainedModel:
+def _kept_dtype(asked: Dtype, stored: torch.dtype, place: torch.device) -> torch.dtype:
+    return stored if asked == "auto" and place.type != "cpu" else _ASKED[asked]
+
+
+def _load_weights(
+    folder: Path,
+    dtype: torch.dtype,
+    quantization: Quantization,
+    place: torch.device,
+    kind: type[AutoModelForCausalLM | AutoModelForSequenceClassification] = AutoModelForCausalLM,
+) -> PreTrainedModel:
     quantized: dict[str, Any] = {}
     if quantization != "none":
         quantized = {"quantization_config": quantization_config(quantization, dtype), "device_map": {"": place}}
@@ -162,7 +214,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, quantization: Quantization, 
         with _quiet():
             config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             refuse_quantized(config, folder)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = kind.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
