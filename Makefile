@@ -32,7 +32,8 @@ check: $(DEV) ## lint, format, types
 bench: $(DEV) ## the slow measurements, saved under benchmarks/results
 	@mkdir -p benchmarks/results
 	@set -eu -o pipefail; for name in start_up fuzz_rendering kill_and_resume train_throughput train_memory limit generate_throughput \
-	    endpoint_throughput endpoint_kills endpoint_identity damage synthesis_scale judge_integrity; do \
+	    endpoint_throughput endpoint_kills endpoint_identity damage synthesis_scale judge_integrity interval_coverage \
+	    judge_error million_verdicts; do \
 	  echo "== $$name" >&2; \
 	  $(BIN)/python benchmarks/$$name.py | tee benchmarks/results/$$name.jsonl.partial; \
 	  mv benchmarks/results/$$name.jsonl.partial benchmarks/results/$$name.jsonl; \

@@ -1,5 +1,6 @@
 """Files are whole or not there, and say what is wrong with them."""
 
+import gc
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from cst.store import (
     read_text,
     set_down,
     stream_records,
+    uncollected,
     write_json,
     write_records,
     write_text,
@@ -222,3 +224,13 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
     (tmp_path / "marked").write_bytes(b"\xef\xbb\xbfHello")
 
     assert read_text(tmp_path / "marked") == "Hello"
+
+
+def test_the_search_for_garbage_goes_on_as_before_after_records_are_read(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"role": "user"}\n')
+    with uncollected():
+        assert not gc.isenabled()
+        with pytest.raises(DataError, match=r"rows\.jsonl:1"):
+            read_records(tmp_path / "rows.jsonl", Message)
+        assert not gc.isenabled()  # as the outer block left it
+    assert gc.isenabled()

@@ -217,6 +217,45 @@ def audit(
     raise typer.Exit(0 if found.is_clean else 1)
 
 
+@app.command("judge-card")
+def judge_card(
+    labelled: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Labelled answers: rows with prompt, answer (or response), label.")
+    ],
+    recipe: Annotated[Path, typer.Option(help="The recipe whose judge is tried.")],
+    folder: FolderOption = None,
+    overrides: SetOption = None,
+    task: Annotated[str, typer.Option(help="The task of rows that don't name one.")] = "harmless",
+    label: Annotated[
+        list[str] | None, typer.Option(help="NAME=original or NAME=revised: what a label means; may be given again.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="NAME=COLUMN: the file's own name of a column; may be given again.")
+    ] = None,
+    positive: Annotated[
+        Literal["original", "revised"], typer.Option(help="The class that recall, precision and F1 speak of.")
+    ] = "original",
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How often a recipe's judge errs on answers that people labelled; judge_card.json corrects scores for it.
+
+    Labels are original (harmful, unsafe, 0) and revised (harmless, safe, 1), or as --label says. Each answer is judged
+    four times: as it is, and with three suffixes that try to talk the judge round.
+    """
+    from cst import judge_card_command as command
+    from cst.budget import Budget
+    from cst.labelled_answers import LabelReading, pairs_of, sides_of
+    from cst.records import Side
+
+    reading = LabelReading(task, sides_of(label or []), pairs_of(column or [], "--column"))
+    budget = Budget(max_calls=max_calls, max_cost=max_cost)
+    command.show(
+        labelled, recipe, folder, overrides or [], reading, positive=Side(positive), budget=budget, as_json=as_json
+    )
+
+
 @app.command()
 def card(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")],
@@ -241,6 +280,22 @@ def pretrain_miniature(
     chosen = {"seed": seed, "steps": steps}
     folder = pretrain(out, PretrainingSettings(**{name: value for name, value in chosen.items() if value is not None}))
     typer.echo(folder)
+
+
+@miniature_app.command("labelled")
+def labelled_miniature(
+    out: Annotated[Path, typer.Argument(help="The JSONL file to write.")],
+    n: Annotated[int, typer.Option(min=1, help="Answers to prompts of each task.")] = 200,
+    seed: Annotated[int, typer.Option(help="Which prompts and answers.")] = 0,
+) -> None:
+    """Write answers of the miniature's world with their labels, to try a judge on with `cst judge-card`."""
+    import json
+
+    from cst.miniature.labelled_answers import labelled_rows
+    from cst.store import write_pieces
+
+    write_pieces(out, (json.dumps(row) + "\n" for row in labelled_rows(n, seed=seed)))
+    typer.echo(out)
 
 
 app.add_typer(miniature_app, name="miniature")

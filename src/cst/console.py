@@ -190,7 +190,9 @@ def draw(table: "Table") -> None:
 
 
 def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None:
-    """Print a recipe as it was understood, and which stages a run of it would make."""
+    """Print a recipe as it was understood, which stages a run of it would make, and what its prompts can tell."""
+    from cst.planned_power import power_lines, power_rows
+
     recipe = read_recipe(recipe_file, overrides)
     workshop = Workshop(recipe, folder_of(recipe, None))
     home = RunFolder(workshop.folder)
@@ -198,7 +200,8 @@ def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None
     rows = planned_rows(workshop)
     if as_json:
         stages = {step.stage.name: "up to date" if done else "to do" for step, done in plan}
-        print(json.dumps({"recipe": recipe.model_dump(mode="json"), "stages": stages, "rows": rows}, indent=2))
+        told = {"recipe": recipe.model_dump(mode="json"), "stages": stages, "rows": rows, "power": power_rows(workshop)}
+        print(json.dumps(told, indent=2))
         return
     print(f"{recipe.name}: start model {recipe.model.path}, run folder {workshop.folder}")
     for model in recipe.models:
@@ -208,6 +211,8 @@ def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None
         print(f"  {line}")
     for step, done in plan:
         print(f"  {step.verb:<10} {step.stage.name:<20} {'up to date' if done else 'to do'}")
+    for line in power_lines(workshop):
+        print(line)
 
 
 def merge(model: str, adapter: Path, out: Path, *, as_json: bool) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from cst.budget import Budget
+from cst.judge_cards import card_stage
 from cst.kept_recipe import keep_recipe
 from cst.preferences.conditioning import condition_each
 from cst.recipe import Recipe
-from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration, Verdict
+from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration
 from cst.row_selection import origin_of, row_plan, write_rows
 from cst.run_folder import Outcome, RunFolder, Stage
+from cst.score_stage import score_stage
 from cst.store import RecordFile, read_records, stream_records, write_json, write_records
 from cst.workshop import BASE, Workshop
 
@@ -91,7 +93,8 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
         add("train", partial(train_stage, model=model))
     add("generate", _generate, wanted=held_out)
     add("judge", _judge, wanted=held_out)
-    add("score", _score, wanted=held_out)
+    add("judge", card_stage, wanted=held_out and recipe.judge_card is not None)
+    add("score", score_stage, wanted=held_out)
     add("score", _curve, wanted=held_out and recipe.generation.curve_prompts > 0)
     add("score", _capabilities, wanted=recipe.capabilities is not None)
     add("report", partial(_report, before=made))
@@ -262,31 +265,6 @@ def _judge(workshop: Workshop) -> Stage:
         write_records(folder / "verdicts.jsonl", judge(completions, workshop.judge))
 
     return Stage("judge", lambda: workshop.judged_by, ["completions.jsonl"], ["verdicts.jsonl"], work)
-
-
-def _score(workshop: Workshop) -> Stage:
-    folder, configurations = workshop.folder, workshop.configurations
-
-    def work() -> None:
-        from cst.evaluation.comparisons import compare
-        from cst.evaluation.panel_agreement import panel_agreement
-        from cst.evaluation.scores import score
-
-        completions = read_records(folder / "completions.jsonl", Completion)
-        verdicts = read_records(folder / "verdicts.jsonl", Verdict)
-        models = [BASE, *workshop.recipe.models]
-        duels = [(later, earlier) for i, later in enumerate(models) for earlier in models[:i]]
-        tests = [
-            test
-            for later, earlier in duels
-            for test in compare(completions, verdicts, configurations, model_a=later, model_b=earlier)
-        ]
-        write_json(folder / "scores.json", score(completions, verdicts, configurations))
-        write_json(folder / "paired_tests.json", tests)
-        write_json(folder / "agreement.json", panel_agreement(completions, verdicts))
-
-    inputs, outputs = ["completions.jsonl", "verdicts.jsonl"], ["scores.json", "paired_tests.json", "agreement.json"]
-    return Stage("score", lambda: configurations, inputs, outputs, work)
 
 
 def _curve(workshop: Workshop) -> Stage:

@@ -306,6 +306,9 @@ class Recipe(Record):
     training: TrainingSettings = Field(default=TrainingSettings(), description="Preferences to adapters.")
     generation: GenerationSettings = Field(default=GenerationSettings(), description="Held-out prompts to answers.")
     judge: JudgeSettings | None = Field(default=None, description="Answers to verdicts.")
+    judge_card: Path | None = Field(
+        default=None, description="The judge's card (`cst judge-card`), by which scores are also corrected."
+    )
     capabilities: CapabilitySettings | None = Field(default=None, description="What else is measured.")
 
     @model_validator(mode="after")

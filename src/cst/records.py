@@ -47,6 +47,9 @@ History = Annotated[tuple[Message, ...], AfterValidator(_check_history), Field(e
 NOT_WRITTEN_IF_NONE = Field(exclude_if=lambda value: value is None)
 """For fields that most records do without: files that never had them keep their bytes."""
 
+NOT_WRITTEN_IF_EMPTY = Field(exclude_if=lambda value: not value)
+"""The same for texts and tuples."""
+
 
 class Sampling(Record):
     """How a response is drawn: temperature 0 is greedy."""

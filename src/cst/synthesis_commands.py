@@ -11,6 +11,7 @@ from cst.errors import RecipeError, RunFolderError
 from cst.journal_merging import merge_journals
 from cst.kept_recipe import refuse_another_recipe
 from cst.pipeline import steps
+from cst.planned_power import power_lines
 from cst.recipe import Recipe
 from cst.records import Prompt
 from cst.run_folder import RunFolder
@@ -54,7 +55,8 @@ def plan(
 ) -> None:
     """Print what synthesis would ask at most, and ask nothing."""
     recipe = read_recipe(recipe_file, overrides)
-    planned = plan_synthesis(recipe, home_of(recipe, folder, shard), shard=shard)
+    home = home_of(recipe, folder, shard)
+    planned = plan_synthesis(recipe, home, shard=shard)
     if as_json:
         print(json.dumps([step.model_dump(mode="json") for step in planned], indent=2))
         return
@@ -63,6 +65,8 @@ def plan(
     total = sum(step.estimate.cost for step in planned)
     highest = math.ceil(sum(step.estimate.highest_cost for step in planned) * 100) / 100
     calls = sum(step.estimate.calls for step in planned)
+    for line in power_lines(Workshop(recipe, home)):
+        print(line)
     print(f"together: at most {calls} new calls, cost {total:.2f}; a budget of {highest:.2f} more lets all be made")
 
 

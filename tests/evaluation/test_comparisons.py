@@ -1,6 +1,7 @@
 import pytest
 from made_for_evaluation import CONFIGURATIONS, completion, prompt, verdicts
 from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from cst.errors import DataError
 from cst.evaluation.comparisons import compare, mcnemar
@@ -24,6 +25,17 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar(1, 5) == pytest.approx(2 * (1 + 6) / 64)
     assert mcnemar(3, 3) == 1.0
     assert mcnemar(121, 59) == pytest.approx(binomtest(59, 180).pvalue)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(5, 0), (1, 5), (3, 3), (121, 59), (12, 2)])
+def test_mcnemar_is_statsmodels(only_a: int, only_b: int) -> None:
+    oracle = statsmodels_mcnemar([[7, only_a], [only_b, 9]], exact=True)
+    assert mcnemar(only_a, only_b) == pytest.approx(oracle.pvalue, abs=1e-12)
+
+
+def test_mcnemar_gives_the_published_example() -> None:
+    # Fagerland, Lydersen and Laake 2013, BMC Med. Res. Methodol. 13, 91, table 1: 1 and 7 discordant pairs: .0703
+    assert mcnemar(1, 7) == pytest.approx(0.0703, abs=5e-5)
 
 
 def test_pairs_are_counted_by_prompt() -> None:

@@ -4,7 +4,7 @@ Only prompts on which both were scored are compared; the others are counted. Thi
 baseline.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -64,7 +64,15 @@ def compare(
     Raises:
         DataError: one of the models answered nothing, or the two were asked different prompts in a cell.
     """
-    cells = dict(by_cell(outcomes(completions, verdicts, configurations)))
+    cells = by_cell(outcomes(completions, verdicts, configurations))
+    return compare_cells(cells, model_a=model_a, model_b=model_b, seed=seed)
+
+
+def compare_cells(
+    among: Sequence[tuple[Cell, Sequence[Outcome]]], *, model_a: str, model_b: str, seed: int = 0
+) -> list[PairedTest]:
+    """The same, of outcomes that were put together by cell before. Raises as `compare`."""
+    cells = dict(among)
     for model in (model_a, model_b):
         if all(cell.model != model for cell in cells):
             raise DataError(f"model {model!r} has no completions to compare; it is none of {_models(cells)}")
@@ -76,7 +84,7 @@ def compare(
     return tests
 
 
-def _models(cells: dict[Cell, list[Outcome]]) -> str:
+def _models(cells: Iterable[Cell]) -> str:
     return ", ".join(sorted({cell.model for cell in cells}))
 
 

@@ -14,10 +14,12 @@ from pydantic import ConfigDict, Field, ValidationError
 from cst.errors import DataError, RunFolderError
 from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.comparisons import PairedTest
+from cst.evaluation.error_correction import CorrectedScore
+from cst.evaluation.judge_card import JudgeCard
 from cst.evaluation.panel_agreement import PanelAgreement
 from cst.evaluation.scores import CurvePoint
 from cst.records import Completion, Preference, Record, SafetyConfiguration, Score, Verdict
-from cst.store import first_complaint, read_json, read_records
+from cst.store import first_complaint, parse_record, read_json, read_records, read_text
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -58,7 +60,10 @@ class TrainingStep(_Glimpse):
 
 @dataclass
 class Evidence:
-    """The records of one run folder; lists are empty where `missing` names their file."""
+    """The records of one run folder; lists are empty where `missing` names their file.
+
+    A run may do without a judge's card; scores are corrected by one alone.
+    """
 
     name: str
     recipe: dict[str, Any] | None
@@ -74,6 +79,8 @@ class Evidence:
     synthesis: list[TaskSynthesis]
     preferences: dict[str, list[Preference]]
     metrics: dict[str, list[TrainingStep]]
+    card: JudgeCard | None = None
+    corrected: list[CorrectedScore] = field(default_factory=list[CorrectedScore])
     missing: list[str] = field(default_factory=list[str])
 
     @property
@@ -125,6 +132,10 @@ def _listed(path: Path, kind: type[R]) -> list[R]:
         raise DataError(f"{path} is no list of {kind.__name__}: {first_complaint(error)}") from error
 
 
+def _card(path: Path) -> JudgeCard | None:
+    return parse_record(read_text(path), JudgeCard, str(path)) if path.is_file() else None
+
+
 def read_evidence(folder: Path) -> Evidence:
     """Read what there is.
 
@@ -134,7 +145,7 @@ def read_evidence(folder: Path) -> Evidence:
     """
     if not folder.is_dir():
         raise RunFolderError(f"There is no run folder {folder}; name one, or make it with `cst run`.")
-    reader = _Reader(folder)
+    reader, card = _Reader(folder), _card(folder / "judge_card.json")
     recipe: dict[str, Any] | None = reader.optional("recipe.json", read_json, None)
     return Evidence(
         name=str((recipe or {}).get("name") or folder.resolve().name),
@@ -151,5 +162,7 @@ def read_evidence(folder: Path) -> Evidence:
         synthesis=reader.listed("synthesis.json", TaskSynthesis),
         preferences=reader.per_model("preferences/*.jsonl", Preference),
         metrics=reader.per_model("models/*/metrics.jsonl", TrainingStep),
+        card=card,
+        corrected=reader.listed("corrected_scores.json", CorrectedScore) if card else [],
         missing=reader.missing,
     )

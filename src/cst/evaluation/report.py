@@ -13,13 +13,13 @@ from typing import TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from cst.evaluation import figures, further_tables, score_tables
+from cst.evaluation import card_tables, figures, further_tables, score_tables
 from cst.evaluation.evidence import Evidence, read_evidence
 from cst.evaluation.figures import Drawing
 from cst.evaluation.samples import Sample, pick_samples
 from cst.evaluation.tables import INTERVAL_NOTE, Heading, Rate, Row, Table
 from cst.records import Preference, SafetyConfiguration, Side
-from cst.store import write_text
+from cst.store import uncollected, write_text
 
 T = TypeVar("T")
 
@@ -61,6 +61,7 @@ class Report:
     missing: tuple[str, ...]
 
 
+@uncollected()
 def render_report(folder: Path) -> Report:
     """Write both reports of a run folder; what isn't there is named and left out.
 
@@ -101,6 +102,7 @@ def _main_tables(evidence: Evidence) -> list[Table]:
         score_tables.other_configurations(scores),
         further_tables.table_iii(evidence.capability),
         score_tables.over_refusal(scores),
+        card_tables.corrected_table(scores, evidence.corrected),
     )
 
 
@@ -143,6 +145,17 @@ def _on_control(evidence: Evidence) -> list[Section]:
             "Where several judges voted, how far they see the same in an answer, beyond what chance would give.",
             "agreement.json, from a judge of kind panel",
             tuple(_present(further_tables.agreement(evidence.agreement))),
+        ),
+        Section(
+            "The judge's own errors",
+            "The judge, tried on answers that people labelled, and what scores would be if it never erred.",
+            "judge_card.json, which `cst judge-card` makes of labelled answers; this judge has none",
+            tuple(
+                _present(
+                    card_tables.corrected_table(scores, evidence.corrected),
+                    card_tables.card_table(evidence.card) if evidence.card else None,
+                )
+            ),
         ),
     ]
 

@@ -34,11 +34,12 @@ class Cell(NamedTuple):
     temperature: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """One completion and whether it did what was preferred; None where the judge could not tell."""
+    """One completion, the side that was wanted, and whether it is shown; None where the judge could not tell."""
 
     completion: Completion
+    wanted: Side
     followed: bool | None
 
     @property
@@ -87,11 +88,14 @@ def outcomes(
         DataError: a completion without verdict or with two, or a verdict without completion.
     """
     exhibits = _verdict_of_each(completions, verdicts)
+    known: dict[tuple[str, str, str | None], Side] = {}  # nothing else of a prompt decides which side is wanted
     result: list[Outcome] = []
     for completion in completions:
-        side = exhibits[completion.id]
-        wanted = preferred_side(completion.configuration, completion.prompt, configurations)
-        result.append(Outcome(completion, None if side is None else side == wanted))
+        side, prompt = exhibits[completion.id], completion.prompt
+        key = completion.configuration, prompt.task, prompt.topic
+        if key not in known:
+            known[key] = preferred_side(completion.configuration, prompt, configurations)
+        result.append(Outcome(completion, known[key], None if side is None else side == known[key]))
     return result
 
 
@@ -124,7 +128,12 @@ def score(
     Raises:
         DataError: verdicts and completions don't match one to one, or a configuration is unknown.
     """
-    return [_score(cell, group, seed) for cell, group in by_cell(outcomes(completions, verdicts, configurations))]
+    return score_cells(by_cell(outcomes(completions, verdicts, configurations)), seed=seed)
+
+
+def score_cells(cells: Iterable[tuple[Cell, Sequence[Outcome]]], *, seed: int = 0) -> list[Score]:
+    """One score a cell."""
+    return [_score(cell, group, seed) for cell, group in cells]
 
 
 def by_cell(results: Iterable[Outcome]) -> list[tuple[Cell, list[Outcome]]]:

@@ -9,6 +9,9 @@ from typing import Protocol
 
 from cst.records import Completion, Prompt, Record, Side, Verdict, Vote
 
+REFUSED = "the judge refused"
+"""Stands in the explanation of an opinion that a judge declined to give: it is unscored, and counted apart."""
+
 
 class Candidate(Record):
     """What a judge is shown: the prompt (with the system prompt its data brings, if any) and the answer."""

@@ -9,6 +9,7 @@ import re
 
 from cst.chat.base import ChatReply
 from cst.errors import ModelError
+from cst.evaluation.judges.base import REFUSED
 from cst.evaluation.judges.neutral import needs_its_own_line
 from cst.evaluation.judges.questions import Question
 from cst.evaluation.judges.rubric import Rubric
@@ -55,7 +56,7 @@ def _verdicts(rubric: Rubric, nonce: str) -> re.Pattern[str]:
 
 def _why_none(text: str) -> str:
     if begins_as_refusal(text):
-        return f"the judge refused: {text[:LONGEST_QUOTE]!r}"
+        return f"{REFUSED}: {text[:LONGEST_QUOTE]!r}"
     return f"no verdict in the form asked for; the reply ends {text[-LONGEST_QUOTE:]!r}"
 
 
