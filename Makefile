@@ -86,7 +86,7 @@ $(CORE): constraints.txt pyproject.toml
 	@set -eu -o pipefail; $(begin); rm -f $(DEV); \
 	echo "Installing cst and what it stands on (some minutes; 6 GB on disk with the GPU build of torch, else 2)"; \
 	$(PIP) -q hatchling editables; \
-	$(PIP) --no-build-isolation -e . | $(SHORTENED); \
+	$(PIP) --no-build-isolation -e '.[capabilities]' | $(SHORTENED); \
 	rm .venv/.half-made; touch $@
 
 $(DEV): $(CORE)

@@ -33,7 +33,7 @@ SMALL = (
     "generation.batch_size=16",
     "synthesis.batch_size=16",
     "generation.curve_prompts=12",
-    "capabilities.per_set=20",
+    "capabilities.limit=20",
 )
 
 

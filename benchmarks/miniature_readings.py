@@ -88,10 +88,11 @@ def _capability(desk: Desk, what: str, score: CapabilityScore, difference: float
         what=what,
         seed=desk.place.seed,
         kind="rate" if difference is None else "difference",
-        value=score.rate if difference is None else difference,
+        value=score.mean if difference is None else difference,
         low=bounds.low,
         high=bounds.high,
         n=score.n,
+        unscored=score.unscored,
     )
 
 

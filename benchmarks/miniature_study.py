@@ -87,7 +87,6 @@ def recipe_of(place: Place) -> Recipe:
             *_of_place(place),
             f"prompts.held_out=[{held_out}]",
             f"generation.curve_prompts={place.n}",
-            "capabilities={path: miniature}",
         ],
     )
 
@@ -100,7 +99,6 @@ def control_of(place: Place) -> Recipe:
         "models={overtrained: []}",
         "prompts={}",
         "generation.curve_prompts=0",
-        "capabilities={path: miniature}",
     )
     return load_recipe(recipe_path(), [*_of_place(place), *changed, *CONTROL])
 

@@ -28,7 +28,8 @@ ROOMS = {"synthesis", "preferences", "training", "evaluation"}
 LEVELS = ("hall", "tools", "rooms", "doors")
 
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "scipy", "matplotlib", "tokenizers", "openai"} | {
-    "safetensors"
+    "safetensors",
+    "lm_eval",
 }
 """What `import cst` and `cst --help` never load: it would cost seconds."""
 

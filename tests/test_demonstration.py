@@ -18,8 +18,8 @@ def capability(difference: float) -> CapabilityScore:
         against="base", difference=difference, low=-0.1, high=0.1, only_model=1, only_against=2, p_value=1.0
     )
     return CapabilityScore(
-        model="cst", set="facts", configuration="none", correct=60, correct_normalised=60, n=100, low=0.5, high=0.7,
-        change=change,
+        model="cst", set="facts", configuration="none", system_prompt=None, chat_template=None, num_fewshot=0,
+        metric="acc", mean=0.6, n=100, unscored=0, low=0.5, high=0.7, interval="wilson", change=change,
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def test_held_out_prompts_are_answered_judged_and_scored(tmp_path):
 
 
 def test_curve_and_capabilities_are_made_where_they_are_asked_for(tmp_path):
-    more = "generation: {curve_prompts: 2}\ncapabilities: {path: miniature}\n"
+    more = "generation: {curve_prompts: 2}\ncapabilities: {tasks: miniature}\n"
     assert stages(ROWS + HELD_OUT + more, tmp_path, "score")[-2:] == ["curve", "capabilities"]
 
 

@@ -158,7 +158,7 @@ def test_a_bad_override_is_refused_in_its_own_words(override, says):
 
 
 def test_an_override_opens_a_section_that_the_recipe_leaves_out():
-    recipe = parse("", "judge.kind=refusal_phrases", "capabilities.path=miniature")
+    recipe = parse("", "judge.kind=refusal_phrases", "capabilities.tasks=miniature")
 
     assert recipe.judge is not None
     assert recipe.judge.kind == "refusal_phrases"
@@ -174,15 +174,15 @@ def test_overrides_change_nothing_else():
 
 
 def test_relative_paths_start_at_the_recipes_folder_and_absolute_ones_stay():
-    recipe = parse("preferences: {path: data/a.json}\ncapabilities: {path: /elsewhere/items.jsonl}")
-    models = parse("capabilities: {path: miniature}")
+    recipe = parse("preferences: {path: data/a.json}\ncapabilities: {tasks: [{task: t}], include_path: /elsewhere}")
+    own = parse("capabilities: {tasks: [{task: t}], include_path: tasks}")
 
     assert recipe.preferences is not None
     assert recipe.preferences.path == FOLDER / "data" / "a.json"
     assert recipe.capabilities is not None
-    assert recipe.capabilities.path == Path("/elsewhere/items.jsonl")
-    assert models.capabilities is not None
-    assert models.capabilities.path == "miniature"
+    assert recipe.capabilities.include_path == Path("/elsewhere")
+    assert own.capabilities is not None
+    assert own.capabilities.include_path == FOLDER / "tasks"
 
 
 def test_a_path_in_an_override_is_meant_from_where_the_command_stands():

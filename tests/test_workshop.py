@@ -53,12 +53,6 @@ def test_training_prompts_come_as_they_are_read(tmp_path):
         next(training)
 
 
-def test_capability_sets_are_cut_each_for_itself(tmp_path):
-    shop = workshop(tmp_path, "capabilities: {path: miniature, per_set: 3}")
-    items = shop.capability_items()
-    assert len(items) == 3 * len({item.set for item in items}) >= 9
-
-
 def test_answers_can_not_be_judged_without_a_judge(tmp_path):
     shop = workshop(tmp_path, "")
     assert shop.side_judge is None

@@ -108,7 +108,7 @@ def _against(expected: Expectation, scores: Sequence[Score]) -> Seen:
 def _capability(score: "CapabilityScore") -> Seen:
     change = score.change
     assert change is not None
-    figure = f"{change.difference:+.3f} [{change.low:+.3f}, {change.high:+.3f}] n={score.n}, 0 unscored"
+    figure = f"{change.difference:+.3f} [{change.low:+.3f}, {change.high:+.3f}] n={score.n}, {score.unscored} unscored"
     met = abs(change.difference) <= CAPABILITY_CHANGE
     return Seen(f"CST, change of {score.set}", f"{-CAPABILITY_CHANGE:+.2f} to {CAPABILITY_CHANGE:+.2f}", met, figure)
 

@@ -10,8 +10,8 @@ from cst.errors import RecipeError
 from cst.evaluation.card_tables import card_table
 from cst.evaluation.judge_card import JudgeCard, task_cards
 from cst.judge_cards import CARD, judge_fingerprint
+from cst.kept_recipe import refuse_another_recipe
 from cst.labelled_answers import LabelReading, read_labelled
-from cst.pipeline import refuse_another_recipe
 from cst.recipe import Recipe
 from cst.records import Side
 from cst.run_folder import RunFolder

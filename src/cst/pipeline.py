@@ -7,10 +7,12 @@ needs them, so that a stage without a model never loads one.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from cst.budget import Budget
+from cst.capability_stage import capability_stage
 from cst.judge_cards import card_stage
 from cst.kept_recipe import keep_recipe
 from cst.preferences.conditioning import condition_each
@@ -18,13 +20,13 @@ from cst.recipe import Recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration
 from cst.row_selection import origin_of, row_plan, write_rows
 from cst.run_folder import Outcome, RunFolder, Stage
+from cst.run_models import loaded, start_model, trained
 from cst.score_stage import score_stage
 from cst.store import RecordFile, read_records, stream_records, write_json, write_records
 from cst.workshop import BASE, Workshop
 
 if TYPE_CHECKING:
     from cst.evaluation.scores import CurvePoint
-    from cst.models.loading import LoadedModel
     from cst.synthesis.shards import Shard
 
 Verb: TypeAlias = Literal["synthesize", "condition", "train", "generate", "judge", "score", "report"]
@@ -96,7 +98,7 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
     add("judge", card_stage, wanted=held_out and recipe.judge_card is not None)
     add("score", score_stage, wanted=held_out)
     add("score", _curve, wanted=held_out and recipe.generation.curve_prompts > 0)
-    add("score", _capabilities, wanted=recipe.capabilities is not None)
+    add("score", capability_stage, wanted=recipe.capabilities is not None)
     add("report", partial(_report, before=made))
     return made
 
@@ -205,19 +207,6 @@ def _reference_of(model: str, given: Path | None) -> Path | None:
     return given / "models" / model / "reference.safetensors"
 
 
-def _trained(workshop: Workshop) -> list[str]:
-    return [str(workshop.tuned_folder(model).relative_to(workshop.folder)) for model in workshop.recipe.models]
-
-
-def _loaded(workshop: Workshop, model: str) -> "LoadedModel":
-    return workshop.base if model == BASE else workshop.load(workshop.tuned_folder(model))
-
-
-def _of_model(workshop: Workshop) -> list[object]:
-    """What decides an answer of any model of the run, besides its weights: they are input files."""
-    return [workshop.recipe.model, workshop.model_fingerprint, workshop.recipe.seed]
-
-
 def _generate(workshop: Workshop) -> Stage:
     folder, settings = workshop.folder, workshop.recipe.generation
 
@@ -229,9 +218,9 @@ def _generate(workshop: Workshop) -> Stage:
         write_records(folder / "completions.jsonl", completions)
 
     def depends() -> list[object]:
-        return [settings, *workshop.configurations, *_of_model(workshop)]
+        return [settings, *workshop.configurations, *start_model(workshop)]
 
-    return Stage("generate", depends, ["held_out_prompts.jsonl", *_trained(workshop)], ["completions.jsonl"], work)
+    return Stage("generate", depends, ["held_out_prompts.jsonl", *trained(workshop)], ["completions.jsonl"], work)
 
 
 def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> list[Completion]:
@@ -239,7 +228,7 @@ def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> l
     from cst.evaluation.generation import generate
 
     settings = workshop.recipe.generation
-    chat = workshop.chat(_loaded(workshop, model), model, settings.batch_size)
+    chat = workshop.chat(loaded(workshop, model), model, settings.batch_size)
     made: list[Completion] = []
     for arm in settings.arms:
         made += generate(
@@ -282,9 +271,9 @@ def _curve(workshop: Workshop) -> Stage:
 
     def depends() -> list[object]:
         steps = workshop.recipe.training.snapshot_steps
-        return [settings, steps, *workshop.configurations, *workshop.judged_by, *_of_model(workshop)]
+        return [settings, steps, *workshop.configurations, *workshop.judged_by, *start_model(workshop)]
 
-    return Stage("curve", depends, ["held_out_prompts.jsonl", *_trained(workshop)], ["curve.json"], work)
+    return Stage("curve", depends, ["held_out_prompts.jsonl", *trained(workshop)], ["curve.json"], work)
 
 
 def _first(prompts: Sequence[Prompt], task: str, n: int) -> list[Prompt]:
@@ -314,25 +303,6 @@ def _snapshots(workshop: Workshop, model: str) -> list[tuple[int, Path | None]]:
     return [(0, None), *((int(path.name.removeprefix("step-")), path) for path in kept)]
 
 
-def _capabilities(workshop: Workshop) -> Stage:
-    folder, settings = workshop.folder, workshop.recipe.capabilities
-
-    def work() -> None:
-        from cst.evaluation.capability import CapabilityAnswer, capability_answers, capability_scores
-
-        assert settings is not None
-        items = workshop.capability_items()
-        answers: list[CapabilityAnswer] = []
-        for model in (BASE, *workshop.recipe.models):
-            loaded = _loaded(workshop, model)
-            answers += capability_answers(items, loaded, model_name=model, batch_size=settings.batch_size)
-        write_records(folder / "capability_answers.jsonl", answers)
-        write_json(folder / "capability.json", capability_scores(answers, base=BASE))
-
-    outputs = ["capability_answers.jsonl", "capability.json"]
-    return Stage("capabilities", lambda: [settings, *_of_model(workshop)], _trained(workshop), outputs, work)
-
-
 def _report(workshop: Workshop, before: Sequence[Step]) -> Stage:
     folder = workshop.folder
 
@@ -353,9 +323,8 @@ def _report(workshop: Workshop, before: Sequence[Step]) -> Stage:
 
 def fingerprints(workshop: Workshop) -> dict[str, object]:
     """What the run was made from and with: hashes of model and input files, how messages were rendered, versions."""
-    import importlib.metadata as metadata
-
-    packages = ("cst", "torch", "transformers", "tokenizers", "peft", "accelerate", "numpy", "scipy")
+    harness = () if workshop.recipe.capabilities is None else ("lm_eval",)
+    packages = ("cst", "torch", "transformers", "tokenizers", "peft", "accelerate", "numpy", "scipy", *harness)
     return {
         "model": workshop.model_fingerprint,
         "prompt_files": workshop.prompt_file_fingerprints(),

@@ -268,12 +268,47 @@ class GenerationSettings(Record):
     seed: int = Field(default=0, ge=0, description="Random numbers of sampled answers.")
 
 
-class CapabilitySettings(Record):
-    """Multiple-choice sets: what else the model could do, and still can."""
+class CapabilityTask(Record):
+    """A task of lm-eval, or a group of tasks, and the figure that is taken of each item."""
 
-    path: Literal["miniature"] | Path = Field(description="`miniature`, or a JSONL file of multiple-choice items.")
-    per_set: int | None = Field(default=None, ge=1, description="The first n items of each set; all by default.")
-    batch_size: int = Field(default=64, ge=1, le=4096, description="Choices scored at once.")
+    task: Text = Field(description="Its name: `lm-eval ls tasks` lists them.")
+    num_fewshot: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Worked examples before each question; by default the task's own number.",
+    )
+    metric: Text = Field(default="acc", description="A metric of the task that is a mean over items.")
+
+
+class CapabilitySettings(Record):
+    """What else the model could do, and still can: questions with given answers, through lm-eval."""
+
+    tasks: Literal["miniature"] | Annotated[tuple[CapabilityTask, ...], Field(min_length=1)] = Field(
+        description="The tasks, or `miniature` for the four sets of the embedded world."
+    )
+    include_path: Path | None = Field(
+        default=None, description="Folder of task files in lm-eval's YAML, whose Python functions will be run."
+    )
+    configurations: Literal["all"] | tuple[Text, ...] = Field(
+        default="all", description="Configurations whose first wording stands as system prompt."
+    )
+    without_configuration: bool = Field(default=True, description="Ask also without a system prompt of ours.")
+    apply_chat_template: bool = Field(default=True, description="Ask through the chat template, or as plain text.")
+    fewshot_as_multiturn: bool = Field(
+        default=True, description="Worked examples as turns of the conversation, or all in one user turn."
+    )
+    limit: int | None = Field(default=None, ge=1, description="The first n items of each task; all by default.")
+    batch_size: int = Field(default=8, ge=1, le=4096, description="Prompts with a choice that are scored at once.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> "CapabilitySettings":
+        names = [] if self.tasks == "miniature" else [each.task for each in self.tasks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"tasks has a name twice among {names}")
+        if not self.configurations and not self.without_configuration:
+            raise ValueError("configurations is empty and without_configuration is false, so nothing is asked")
+        return self
 
 
 class Recipe(Record):

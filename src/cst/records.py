@@ -21,6 +21,10 @@ WordingKind = Literal["canonical", "held_out", "unseen", "none", "neutral"]
 none); one held out of tuning; one seen nowhere; no system prompt; a neutral one that names no configuration."""
 
 
+NO_CONFIGURATION = "none"
+"""What stands for a configuration where there is no system prompt."""
+
+
 class Record(BaseModel):
     """The base of all records: frozen; an unknown field is an error, and so is a number that isn't finite."""
 

@@ -20,8 +20,8 @@ from cst.preferences.sources import Reading, stream_preferences, stream_prompts,
 from cst.preferences.splits import hold_out
 from cst.recipe import DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
 from cst.recipe_models import ChatModelSettings
-from cst.records import MultipleChoiceItem, Preference, Prompt, SafetyConfiguration, Sampling, Side
-from cst.store import fingerprint_of_file, read_records
+from cst.records import Preference, Prompt, SafetyConfiguration, Sampling, Side
+from cst.store import fingerprint_of_file
 from cst.synthesis.casting import cast_of
 
 if TYPE_CHECKING:
@@ -359,20 +359,6 @@ class Workshop:
         settings = self.recipe.generation
         seed = settings.seed + self.recipe.seed
         return Sampling(temperature=temperature, max_new_tokens=settings.max_new_tokens, seed=seed)
-
-    def capability_items(self) -> list[MultipleChoiceItem]:
-        """The multiple-choice items, the first `per_set` of each set."""
-        settings = self.recipe.capabilities
-        if settings is None:
-            return []
-        if settings.path == "miniature":
-            from cst.miniature.prompts import capability_items
-
-            items = capability_items()
-        else:
-            items = read_records(Path(settings.path), MultipleChoiceItem)
-        sets = dict.fromkeys(item.set for item in items)
-        return [item for name in sets for item in [i for i in items if i.set == name][: settings.per_set]]
 
     def close(self) -> None:
         """Close connections, and the journal if it was opened."""

@@ -28,7 +28,7 @@ SMALL = (
     "training.snapshot_steps=[2, 4]",
     "training.per_device_train_batch_size=8",
     "generation.curve_prompts=6",
-    "capabilities.per_set=8",
+    "capabilities.limit=8",
 )
 
 

@@ -131,22 +131,28 @@ def _write_curve(folder: Path, completions: list[Completion], verdicts: list[Ver
 
 def _write_capability(folder: Path) -> None:
     rng = random.Random(1)
-    made = [
-        CapabilityAnswer(
-            item_id=f"{name}{i}",
-            set=name,
-            model=model,
-            configuration="none",
-            system_prompt=None,
-            answer=0,
-            logps=(-1.0, -0.5 - rng.random() - (0.2 if model == "cst" else 0.1)),
-            bytes=(3, 3),
-        )
+    groups = [
+        [
+            CapabilityAnswer(
+                set=name,
+                model=model,
+                configuration="none",
+                system_prompt=None,
+                chat_template="ab" * 32,
+                num_fewshot=0,
+                metric="acc",
+                item_id=f"{name}/{i}",
+                item_hash=str(i),
+                value=rng.random() if name == "truthfulqa_mc2" else float(rng.random() < 0.6),
+                target="0",
+                logps=(-1.0, -2.0),
+            )
+            for i in range(50)
+        ]
         for model in FOLLOWS
-        for name in ("arc_mini", "mmlu_mini", "truthfulqa_mini")
-        for i in range(50)
+        for name in ("arc_challenge", "mmlu", "truthfulqa_mc2")
     ]
-    write_json(folder / "capability.json", capability_scores(made))
+    write_json(folder / "capability.json", list(capability_scores(groups, base="base")))
 
 
 def _write_training(folder: Path) -> None:

@@ -11,10 +11,12 @@ def test_table_iii_has_sets_averages_and_changes(run: Path) -> None:
     table = further_tables.table_iii(read_evidence(run).capability)
     assert table is not None
     assert table.columns == (
-        *("model", "arc_mini", "mmlu_mini", "truthfulqa_mini", "average", "average without truthfulqa_mini"),
+        *("model", "arc_challenge", "mmlu", "truthfulqa_mc2", "average", "average without truthfulqa_mc2"),
     )
     kinds = [row.text if isinstance(row, Heading) else type(row[1]) for row in table.rows]
     assert kinds == ["this run", Rate, Rate, Rate, "change against the start model, same items", Difference, Difference]
+    assert "arc_challenge: acc, 0 worked examples" in table.note
+    assert "through the chat template" in table.note
 
 
 def test_the_average_without_truthfulness_leaves_just_that_out(run: Path) -> None:
@@ -27,6 +29,27 @@ def test_the_average_without_truthfulness_leaves_just_that_out(run: Path) -> Non
     arc, mmlu, truthful, average, without = [value for value in values if value is not None]
     assert abs(average - (arc + mmlu + truthful) / 3) < 1e-12
     assert abs(without - (arc + mmlu) / 2) < 1e-12
+
+
+def test_the_change_of_an_average_is_the_average_of_the_changes(run: Path) -> None:
+    scores = read_evidence(run).capability
+    table = further_tables.table_iii(scores)
+    assert table is not None
+    changes = [row for row in table.rows if not isinstance(row, Heading) and isinstance(row[1], Difference)]
+    assert [row[0] for row in changes] == ["DPO", "CST"]
+    for row in changes:
+        arc, mmlu, truthful, average, without = (cell.value or 0 for cell in row[1:] if isinstance(cell, Difference))
+        assert abs(average - (arc + mmlu + truthful) / 3) < 1e-12
+        assert abs(without - (arc + mmlu) / 2) < 1e-12
+
+
+def test_a_share_has_no_items_gained_and_lost(run: Path) -> None:
+    table = further_tables.table_iii(read_evidence(run).capability)
+    assert table is not None
+    last = table.rows[-1]
+    assert not isinstance(last, Heading)
+    assert "gained" in str(last[1])
+    assert "gained" not in str(last[3])
 
 
 def test_the_papers_averages_are_the_averages_of_its_columns() -> None:

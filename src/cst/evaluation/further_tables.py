@@ -7,41 +7,50 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from cst.evaluation import paper
-from cst.evaluation.capability import NO_CONFIGURATION, CapabilityScore
+from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.comparisons import PairedTest
 from cst.evaluation.evidence import TaskSynthesis
 from cst.evaluation.panel_agreement import PairAgreement, PanelAgreement
 from cst.evaluation.score_tables import label
 from cst.evaluation.tables import NOT_MEASURED, Cell, Difference, Heading, Rate, Row, Table, number, p_value
+from cst.records import NO_CONFIGURATION
 
 TRUTHFULNESS = "truthful"
 """How the names of sets begin whose themes the truthfulness preferences share; there is an average without them."""
 
 
 def table_iii(scores: Sequence[CapabilityScore]) -> Table | None:
-    """Accuracy on each set, the average, and the change against the start model."""
+    """Each set's score, the averages with and without truthfulness, and the changes against the start model."""
     if not scores:
         return None
     sets = list(dict.fromkeys(score.set for score in scores))
     others = [name for name in sets if not name.startswith(TRUTHFULNESS)]
     left_out = ", ".join(name for name in sets if name not in others)
-    averages = [("average", sets), (f"average without {left_out}", others)][: 2 if 0 < len(others) < len(sets) else 1]
+    averages = {"average": sets, f"average without {left_out}": others}
+    if not 0 < len(others) < len(sets):
+        averages = {"average": sets}
     rows: list[Row] = [Heading("this run")]
     changes: list[Row] = []
     for (model, configuration), by_set in _by_model(scores).items():
         name = label(model) if configuration == NO_CONFIGURATION else f"{label(model)} ({configuration})"
-        cells = [_accuracy(by_set.get(set_name)) for set_name in sets]
-        rows.append((name, *cells, *(_average(by_set, names) for _, names in averages)))
+        cells, moved = [_mean(by_set.get(each)) for each in sets], [_change(by_set.get(each)) for each in sets]
+        rows.append((name, *cells, *(_average(by_set, names) for names in averages.values())))
         if any(score.change for score in by_set.values()):
-            changes.append((name, *(_change(by_set.get(s)) for s in sets), *[NOT_MEASURED] * len(averages)))
+            changes.append((name, *moved, *(_average_change(by_set, names) for names in averages.values())))
     if changes:
         rows += [Heading("change against the start model, same items"), *changes]
-    return Table(
-        "Table III: capabilities",
-        ("model", *sets, *(name for name, _ in averages)),
-        tuple(rows),
-        "Accuracy by the summed log-prob of each choice as the whole response, 95 % Wilson interval, correct / n. "
-        "Changes are paired by item: Newcombe's interval, or a bootstrap over items where that is wider.",
+    return Table("Table III: capabilities", ("model", *sets, *averages), tuple(rows), _how_asked(scores))
+
+
+def _how_asked(scores: Sequence[CapabilityScore]) -> str:
+    asked = {score.set: f"{score.set}: {score.metric}, {score.num_fewshot} worked examples" for score in scores}
+    templates = {score.chat_template for score in scores} - {None}
+    through = "through the chat template" if templates else "as plain text"
+    return (
+        f"Answered {through}, by the log-probs of the given answers (lm-eval). {'; '.join(asked.values())}. The mean "
+        "over items: 95 % Wilson interval where an item is right or wrong, a bootstrap over items where it is a share. "
+        "Changes are paired by item: Newcombe's interval, or a bootstrap over items where that is wider, and the exact "
+        "McNemar test. An average lies between the means of its sets' bounds: wide enough however they hang together."
     )
 
 
@@ -63,28 +72,42 @@ def _by_model(scores: Sequence[CapabilityScore]) -> dict[tuple[str, str], dict[s
     return found
 
 
-def _accuracy(score: CapabilityScore | None) -> Cell:
+def _mean(score: CapabilityScore | None) -> Cell:
     if score is None:
         return NOT_MEASURED
-    return Rate(score.rate, score.low, score.high, f"{score.correct}/{score.n}")
+    count = f"n {score.n}, {score.unscored} unscored"
+    return Rate(score.mean, score.low, score.high, count, method=score.interval)
 
 
 def _average(by_set: dict[str, CapabilityScore], sets: Sequence[str]) -> Cell:
     present = [by_set[name] for name in sets if name in by_set]
-    rates = [score.rate for score in present if score.rate is not None]
-    if len(rates) < len(sets):
+    means = [score.mean for score in present if score.mean is not None]
+    if len(means) < len(sets):
         return NOT_MEASURED
     low = sum(score.low for score in present) / len(present)
     high = sum(score.high for score in present) / len(present)
-    return Rate(sum(rates) / len(rates), low, high, f"n {sum(score.n for score in present)}")
+    count = f"n {sum(score.n for score in present)}, {sum(score.unscored for score in present)} unscored"
+    return Rate(sum(means) / len(means), low, high, count)
 
 
 def _change(score: CapabilityScore | None) -> Cell:
     if score is None or score.change is None:
         return NOT_MEASURED
     change = score.change
+    if change.p_value is None:
+        return Difference(change.difference, change.low, change.high, f"n {score.n}", method="bootstrap")
     count = f"{change.only_model} gained, {change.only_against} lost of {score.n}"
     return Difference(change.difference, change.low, change.high, count, f"p {p_value(change.p_value)}")
+
+
+def _average_change(by_set: dict[str, CapabilityScore], sets: Sequence[str]) -> Cell:
+    changes = [change for name in sets if name in by_set and (change := by_set[name].change)]
+    if len(changes) < len(sets):
+        return NOT_MEASURED
+    difference, low, high = (
+        sum(values) / len(changes) for values in zip(*((c.difference, c.low, c.high) for c in changes), strict=True)
+    )
+    return Difference(difference, low, high, f"n {sum(by_set[name].n for name in sets)}")
 
 
 def paired_tests(tests: Sequence[PairedTest], *, first_only: bool = True) -> Table | None:

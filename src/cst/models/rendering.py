@@ -160,6 +160,17 @@ class Renderer:
         opening = self._tokenizer.trusted_tokens(self._shape.opening)
         return bos + tokens + opening + (self._responses.encode(self._shape.lead + _plain(prefix)) if prefix else [])
 
+    def text(self, messages: Sequence[Message]) -> str:
+        """The prompt as text, for a library that tokenizes by itself: what a text quotes isn't told from the template.
+
+        Raises:
+            RenderingError: the conversation isn't [system], user, (assistant, user)*; or the template refuses it, or
+                drops a turn of it.
+        """
+        turns = self._turns(messages)
+        self._skeleton(turns)
+        return self._tokenizer.text(turns, opens_answer=self._shape.uses_generation_prompt) + self._shape.opening
+
     def example(self, messages: Sequence[Message], response: str, *, ended: bool = True) -> TokenSequence:
         """A conversation to train on: `prompt(messages)`, the response, and its end-of-turn token if it `ended`.
 
