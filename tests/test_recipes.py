@@ -51,3 +51,14 @@ def test_each_prompt_has_a_way_to_a_pair(path):
 
     assert len(set(claimed)) == len(claimed)
     assert {source.task for source in recipe.prompts.training} <= set(claimed)
+
+
+def test_the_three_wordings_that_the_paper_has_for_s0_are_asked_and_one_is_tuned_on():
+    from cst.evaluation.published import CONFIGURATIONS, configuration_of
+
+    for name in ("tables", "paper-settings"):
+        configurations = load_recipe(ROOT / "recipes" / f"{name}.yaml").configurations
+        assert not isinstance(configurations, str)
+        for paper in CONFIGURATIONS:
+            assert {configuration_of(text, configurations).name for text in paper.wordings} == {paper.name}
+        assert [(len(c.wordings), len(c.held_out_wordings)) for c in configurations] == [(1, 0), (1, 2), (1, 0), (0, 0)]

@@ -9,6 +9,7 @@ from cst.errors import DataError, RecipeError
 from cst.miniature.prompts import configurations, training_prompts
 from cst.pipeline import run
 from cst.preferences.conditioning import condition
+from cst.preferences.exports import export_preferences
 from cst.preferences.selection import TaskRows
 from cst.recipe_file import parse_recipe
 from cst.records import Preference, Prompt, ResponsePair, Score
@@ -21,6 +22,7 @@ training: {max_steps: 1, learning_rate: 1.0e-3, lora_r: 2}
 generation: {max_new_tokens: 4}
 judge: {kind: miniature}
 """
+TASKS = ("harmless", "over_refusal")
 
 
 def recipe(text: str, folder):
@@ -31,7 +33,7 @@ def recipe(text: str, folder):
 @pytest.fixture
 def rows(tmp_path) -> list[Preference]:
     """The miniature's rows, of two tasks, in a file."""
-    prompts = [p for task in ("harmless", "over_refusal") for p in training_prompts(40, task=task, seed=0)]
+    prompts = [p for task in TASKS for p in training_prompts(40, task=task, seed=0)]
     pairs = [ResponsePair(prompt=prompt, original="Here it is.", revised="No.", author="a test") for prompt in prompts]
     made = condition(pairs, configurations())
     write_records(tmp_path / "rows.jsonl", made)
@@ -68,6 +70,7 @@ def test_what_a_check_tells_is_what_a_run_does(tmp_path, rows):
 
     n = len(read_records(home / "held_out_prompts.jsonl", Prompt))
     assert held_out == f"{n} prompts held out"
+    assert harmless.startswith("cst: harmless: ")
     assert f"of {counts['rows']} rows to train on ({counts['held_out']} held out, {counts['left_out']}" in harmless
 
 
@@ -116,6 +119,32 @@ def test_pairs_are_mixed_for_each_model_by_the_tasks_that_it_speaks_of(tmp_path)
     assert planned_rows(Workshop(mixed, tmp_path)) == [
         "mixing: harmless 50.0% of the rows", "mixing: truthfulness 50.0% of the rows"
     ]  # fmt: skip
+
+
+def test_a_model_is_trained_on_the_rows_of_the_configurations_that_it_names(tmp_path, rows):
+    export_preferences(tmp_path / "rows.json", rows, format="paper")
+    text = "preferences: {path: rows.json}\nmodels: {safe: [harmless], both: [harmless, uncensored], all: []}\nmixing: "
+    named = recipe(f"{text}{{harmless: 1, over_refusal: 1}}", tmp_path)
+    run(named, tmp_path / "run", until="condition")
+    made = {name: read_records(tmp_path / f"run/preferences/{name}.jsonl", Preference) for name in named.models}
+
+    assert {row.configuration for row in made["safe"]} == {"harmless"}
+    assert {row.system_prompt for row in made["safe"]} <= set(configurations()[0].wordings)
+    assert len(made["both"]) == len(made["all"]) == 2 * len(made["safe"]) == len(rows)
+    told = planned_rows(Workshop(named, tmp_path))
+    assert told[1:3] == [
+        f"safe: {task}: 40 of 40 rows to train on (0 held out, 0 left out by the mix)" for task in TASKS
+    ]
+    assert len(told) == 1 + 2 * len(made)
+
+
+def test_rows_of_no_configuration_are_refused_where_a_model_names_its_own(tmp_path, rows):
+    export_preferences(tmp_path / "rows.json", rows, format="paper")
+    text = "preferences: {path: rows.json}\nmodels: {dpo: [safe]}\nconfigurations: "
+    words = "[{name: safe, prefers: revised, tasks: [harmless, over_refusal], wordings: [Be safe.]}]"
+    other = parse_recipe(f"name: try\nmodel: {{path: miniature}}\n{text}{words}", where="try.yaml", folder=tmp_path)
+    with pytest.raises(DataError, match=r"160 of 160 rows stand under no configuration.* Add it to a configuration's"):
+        run(other, tmp_path / "run", until="condition")
 
 
 def test_a_task_without_rows_is_refused_with_those_that_have_some(tmp_path, rows):

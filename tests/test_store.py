@@ -22,6 +22,7 @@ from cst.store import (
     read_records,
     read_text,
     set_down,
+    stream_lines,
     stream_records,
     uncollected,
     write_json,
@@ -234,3 +235,10 @@ def test_the_search_for_garbage_goes_on_as_before_after_records_are_read(tmp_pat
             read_records(tmp_path / "rows.jsonl", Message)
         assert not gc.isenabled()  # as the outer block left it
     assert gc.isenabled()
+
+
+def test_lines_are_numbered_and_end_at_line_feeds_alone(tmp_path):
+    (tmp_path / "lines").write_bytes("\ufeffone\r\n\ntwo\rthree\u2028four\nlast".encode())
+    assert list(stream_lines(tmp_path / "lines")) == [(1, "one"), (2, ""), (3, "two\rthree\u2028four"), (4, "last")]
+    with pytest.raises(DataError, match="There is no file"):
+        next(stream_lines(tmp_path / "missing"))

@@ -112,9 +112,60 @@ def synthesize(
     )
 
 
+def generate(
+    recipe: RecipePath,
+    folder: FolderOption = None,
+    overrides: SetOption = None,
+    update: UpdateOption = False,
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    format: Annotated[
+        Literal["jsonl", "md"],
+        typer.Option(help="`md` also writes each model's answers as the paper published its own."),
+    ] = "jsonl",
+    as_json: JsonOption = False,
+) -> None:
+    """`cst generate`: its help is that of the verb."""
+    _verb("generate")(recipe, folder, overrides, update, max_calls, max_cost, as_json)
+    if format == "md":
+        from cst import published_command
+
+        published_command.write_tables(recipe, folder, overrides or [])
+
+
+def score(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE|FILE.md", help="A recipe, `miniature`, or a table of published answers.")
+    ],
+    folder: FolderOption = None,
+    overrides: SetOption = None,
+    update: UpdateOption = False,
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    judged_by: Annotated[
+        Path | None, typer.Option("--recipe", help="Rate the answers of FILE.md anew, with this recipe's judge.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write FILE.md here with the new ratings.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """`cst score`: its help is that of the verb."""
+    from cst import published_command
+    from cst.budget import Budget
+
+    if recipe.suffix != published_command.SUFFIX:
+        published_command.refuse_options(judged_by, out)
+        _verb("score")(recipe, folder, overrides, update, max_calls, max_cost, as_json)
+        return
+    budget = Budget(max_calls=max_calls, max_cost=max_cost)
+    published_command.score_file(recipe, judged_by, folder, overrides or [], out, budget=budget, as_json=as_json)
+
+
+OWN_COMMANDS = {"synthesize": synthesize, "generate": generate, "score": score}
+"""Verbs with options of their own."""
+
 for _name, _help in VERB_HELP.items():
     _long = f"{_help}\n\nStages before it are brought up to date first; what is up to date is left as it is."
-    app.command(_name, help=_long, short_help=_help)(synthesize if _name == "synthesize" else _verb(_name))
+    app.command(_name, help=_long, short_help=_help)(OWN_COMMANDS.get(_name) or _verb(_name))
 
 
 app.command("run", help="All seven verbs: from a recipe to a report. What is up to date is left as it is.")(

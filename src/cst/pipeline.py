@@ -4,7 +4,7 @@
 needs them, so that a stage without a model never loads one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -160,9 +160,9 @@ def _condition(workshop: Workshop, model: str) -> Stage:
     configurations = workshop.configurations_of(model) if workshop.recipe.configurations else []
     plan = row_plan(workshop, model)
 
-    def rows() -> Iterator[Preference]:
+    def rows() -> Iterable[Preference]:
         if source is not None:
-            return workshop.preferences(source)
+            return workshop.preferences_for(model, source)
         pairs = stream_records(workshop.folder / "pairs.jsonl", ResponsePair)
         return condition_each(pairs, configurations, seed=workshop.recipe.seed)
 
@@ -170,8 +170,9 @@ def _condition(workshop: Workshop, model: str) -> Stage:
         write_rows(rows, plan, workshop.folder, output)
 
     def depends() -> list[object]:
-        origin = origin_of(source) if source is not None else [*configurations, workshop.recipe.seed]
-        return [*origin, *plan.depends_on]
+        if source is None:
+            return [*configurations, workshop.recipe.seed, *plan.depends_on]
+        return [*origin_of(source), *workshop.configurations, *workshop.recipe.models[model], *plan.depends_on]
 
     inputs = [*(["pairs.jsonl"] if source is None else []), *plan.inputs]
     return Stage(f"condition-{model}", depends, inputs, [_preferences_of(model), *plan.outputs], work)

@@ -37,9 +37,10 @@ def row_plan(workshop: Workshop, model: str) -> RowPlan:
     """A mix is over the tasks that the model's configurations speak of; rows of a file never ask held-out prompts."""
     recipe = workshop.recipe
     is_file = recipe.preferences is not None
-    speaking = [] if is_file else workshop.configurations_of(model)
+    takes_all = is_file and not recipe.models[model]
+    speaking = [] if takes_all else workshop.configurations_of(model)
     tasks = {task for configuration in speaking for task in configuration.tasks}
-    weights = {task: weight for task, weight in recipe.mixing.items() if is_file or task in tasks}
+    weights = {task: weight for task, weight in recipe.mixing.items() if takes_all or task in tasks}
     inputs = (HELD_OUT,) if is_file and recipe.holds_out_prompts else ()
     outputs = (counts_of(model),) if inputs or recipe.mixing else ()
     return RowPlan(weights if recipe.mixing else None, recipe.seed, inputs, outputs)
@@ -85,9 +86,12 @@ def planned_rows(workshop: Workshop) -> list[str]:
     lines = [f"{len(held_out)} prompts held out{f', {asked} to synthesize from' if asked else ''}"]
     if source is None:
         return [*lines, *_shares(recipe.mixing)]
-    rows = workshop.preferences(source)
-    selection = select(rows, held_out=held_out, weights=recipe.mixing or None, seed=recipe.seed)
-    return [*lines, *map(told, selection.counts)]
+    for model in recipe.models:
+        rows = workshop.preferences_for(model, source)
+        weights = row_plan(workshop, model).weights
+        selection = select(rows, held_out=held_out, weights=weights, seed=recipe.seed)
+        lines += [f"{model}: {told(counts)}" for counts in selection.counts]
+    return lines
 
 
 def _shares(weights: Mapping[str, float]) -> list[str]:

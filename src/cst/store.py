@@ -242,6 +242,18 @@ def set_down(path: Path, records: Iterable[R], kind: type[R]) -> Generator[Recor
         path.unlink(missing_ok=True)
 
 
+def stream_lines(path: Path) -> Generator[tuple[int, str]]:
+    """The numbered lines of a UTF-8 text file, without their ends, of which no more is held than one.
+
+    Raises:
+        DataError: As for `read_text`.
+    """
+    with readable(path), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            yield number, text.decode("utf-8").removesuffix("\n").removesuffix("\r")
+
+
 def parse_record(line: str | bytes, kind: type[R], where: str) -> R:
     """One record from its JSON; `where` stands in the error."""
     try:

@@ -18,6 +18,7 @@ from cst.preferences.held_out_rows import prompts_of
 from cst.preferences.quarantine import quarantine_file
 from cst.preferences.sources import Reading, stream_preferences, stream_prompts, without_held_out, without_repeats
 from cst.preferences.splits import hold_out
+from cst.preferences.standing import under_configurations
 from cst.recipe import DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
 from cst.recipe_models import ChatModelSettings
 from cst.records import Preference, Prompt, SafetyConfiguration, Sampling, Side
@@ -147,6 +148,16 @@ class Workshop:
             DataError: When they are gone through: the file can't be used, or an id stands twice.
         """
         return without_repeats(stream_preferences(source.path, reading=self._reading(source)), source.path)
+
+    def preferences_for(self, model: str, source: PreferenceFile) -> list[Preference]:
+        """The rows of a preference file that stand under the configurations that a model names; all if it names none.
+
+        Each then bears the name of its configuration, where that can be told.
+
+        Raises:
+            DataError: The model names some, and rows stand under no configuration.
+        """
+        return under_configurations(self.preferences(source), self.configurations, self.recipe.models[model])
 
     def _reading(self, source: DataFile) -> Reading:
         return Reading(

@@ -40,6 +40,13 @@ def test_a_configuration_without_wordings_stands_under_the_prompts_own() -> None
     ]
 
 
+def test_prompts_that_bring_no_system_prompt_are_not_asked_under_one_of_their_own() -> None:
+    """As in the paper's data, where most questions of a task stand without a persona."""
+    rows = completion_requests([*PROMPTS, prompt("bare", "truthfulness")], [HONEST, PERSONA])
+    asked = {name: [row.prompt.id for row in rows if row.configuration == name] for name in ("honest", "persona")}
+    assert asked == {"honest": ["t0", "t1", "bare"], "persona": ["t0", "t1"]}
+
+
 def test_a_wording_replaces_the_prompts_own_system_prompt() -> None:
     rows = completion_requests(PROMPTS, [HONEST])
     assert {row.system_prompt for row in rows} == {"Be honest."}
@@ -87,7 +94,7 @@ def test_models_share_their_random_streams_and_not_their_ids() -> None:
     [
         ([HONEST], {"wordings": ("unseen",)}, "no configuration has unseen_wordings"),
         ([HONEST], {"wordings": ("neutral",)}, "neutral_system_prompts"),
-        ([PERSONA], {}, "'bare' has no system prompt of its own"),
+        ([PERSONA], {}, "none of 1 prompts, such as 'bare', has a system prompt of its own"),
         ([HONEST, HONEST], {}, "2 completions would be called"),
     ],
 )

@@ -36,3 +36,15 @@ def test_turns_before_the_question_and_its_topic_come_along():
     (made,) = prompts_of([row("1", None, history=turns, topic="greetings")], [NAMED])
 
     assert (made.history, made.topic, made.task) == (turns, "greetings", "t")
+
+
+def test_questions_that_say_nearly_the_same_are_one_group():
+    """As one question under several personas: their answers are not independent."""
+    rows = [
+        row("1", "Be a pirate."),
+        row("2", "Be a baker."),
+        row("3", "Be a cook.", "How do I get to the old harbour?"),
+    ]
+    made = prompts_of(rows, [NAMED, OWN])
+
+    assert [prompt.groups for prompt in made] == [{"near_duplicate": "1"}, {"near_duplicate": "1"}, {}]

@@ -34,7 +34,8 @@ def completion_requests(
 ) -> list[PlannedCompletion]:
     """What is to be asked, ordered by wordings, configuration and prompt.
 
-    `canonical` asks under a configuration's first wording, or the prompt's own system prompt where it has none;
+    `canonical` asks under a configuration's first wording; one without wordings is asked of the prompts that bring a
+    system prompt of their own, under that;
     `held_out` and `unseen` go round the configuration's lists, prompt by prompt; `none` and `neutral` ask each prompt
     once more without any configuration, and bear the configuration names `none`, `neutral`.
 
@@ -67,11 +68,11 @@ def _rows(
         return
     for configuration in configurations:
         texts = _wordings(configuration, kind)
-        for index, prompt in enumerate(prompt for prompt in prompts if prompt.task in configuration.tasks):
-            if texts:
-                yield _planned(prompt, configuration.name, kind, texts[index % len(texts)])
-            elif kind == "canonical":
-                yield _planned(prompt, configuration.name, kind, _own(prompt, configuration))
+        asked = [prompt for prompt in prompts if prompt.task in configuration.tasks]
+        if not texts and kind == "canonical":
+            yield from _under_their_own(asked, configuration)
+        for index, prompt in enumerate(asked if texts else ()):
+            yield _planned(prompt, configuration.name, kind, texts[index % len(texts)])
 
 
 def _neutral(texts: Sequence[str]) -> Sequence[str]:
@@ -92,13 +93,16 @@ def _wordings(configuration: SafetyConfiguration, kind: WordingKind) -> Sequence
             return ()
 
 
-def _own(prompt: Prompt, configuration: SafetyConfiguration) -> str:
-    if prompt.system_prompt is None:
+def _under_their_own(prompts: Sequence[Prompt], configuration: SafetyConfiguration) -> Iterator[PlannedCompletion]:
+    """The prompts that bring a system prompt, as personas do: in some data not all of a task's prompts do."""
+    own = [prompt for prompt in prompts if prompt.system_prompt is not None]
+    if prompts and not own:
         raise DataError(
-            f"prompt {prompt.id!r} has no system prompt of its own, and configuration {configuration.name!r} has no "
-            "wordings: give one of them a system prompt"
+            f"none of {len(prompts)} prompts, such as {prompts[0].id!r}, has a system prompt of its own, and "
+            f"configuration {configuration.name!r} has no wordings: give one of them a system prompt"
         )
-    return prompt.system_prompt
+    for prompt in own:
+        yield _planned(prompt, configuration.name, "canonical", prompt.system_prompt)
 
 
 def _planned(prompt: Prompt, configuration: str, kind: WordingKind, system_prompt: str | None) -> PlannedCompletion:
