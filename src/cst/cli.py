@@ -11,6 +11,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from cst.cli_options import (
+    FolderOption,
+    JsonOption,
+    MaxCallsOption,
+    MaxCostOption,
+    RecipePath,
+    SetOption,
+    UpdateOption,
+)
 from cst.errors import CstError
 
 app = typer.Typer(
@@ -23,25 +32,6 @@ app = typer.Typer(
 )
 miniature_app = typer.Typer(help="The embedded miniature model.", no_args_is_help=True)
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, or `miniature`.")]
-FolderOption = Annotated[Path | None, typer.Option("--folder", "-f", help="Run folder; by default runs/NAME.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given again.")]
-UpdateOption = Annotated[
-    bool,
-    typer.Option(
-        "--update",
-        help="Go on although the recipe or files of this folder have changed: what depends on them is made again, and "
-        "a changed file counts as given.",
-    ),
-]
-MaxCallsOption = Annotated[
-    int | None, typer.Option(min=0, help="Calls of models in this folder, earlier runs included, never pass this.")
-]
-MaxCostOption = Annotated[
-    float | None, typer.Option(min=0, help="What calls in this folder cost, earlier runs included, never passes this.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-
 VERB_HELP = {
     "synthesize": "Prompts to pairs: the model answers, criticises and rewrites.",
     "condition": "Pairs to preferences: each pair ordered the way each configuration wants it.",
@@ -49,7 +39,7 @@ VERB_HELP = {
     "generate": "Answer each held-out prompt under each configuration, with the start model and the trained ones.",
     "judge": "Say of each answer which side it shows.",
     "score": "Verdicts to rates with n, unscored count and interval; exact paired tests; capabilities.",
-    "report": "Files to tables and figures: report.md and report.html.",
+    "report": "Files to tables and figures: report.md and report.html; of several run folders, a comparison.",
 }
 
 
@@ -160,7 +150,29 @@ def score(
     published_command.score_file(recipe, judged_by, folder, overrides or [], out, budget=budget, as_json=as_json)
 
 
-OWN_COMMANDS = {"synthesize": synthesize, "generate": generate, "score": score}
+def report(
+    named: Annotated[
+        list[Path], typer.Argument(metavar="RECIPE|RUN...", help="A recipe, `miniature`, or run folders to compare.")
+    ],
+    folder: FolderOption = None,
+    overrides: SetOption = None,
+    update: UpdateOption = False,
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where a comparison of runs is written; by default runs/comparison.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """`cst report`: its help is that of the verb."""
+    from cst import report_commands
+    from cst.budget import Budget
+
+    budget = Budget(max_calls=max_calls, max_cost=max_cost)
+    report_commands.report(named, folder, overrides or [], update=update, budget=budget, output=output, as_json=as_json)
+
+
+OWN_COMMANDS = {"synthesize": synthesize, "generate": generate, "score": score, "report": report}
 """Verbs with options of their own."""
 
 for _name, _help in VERB_HELP.items():
@@ -243,6 +255,19 @@ def export(
     aside = quarantine_file(out.parent, rows)
     reading = Reading(format=read_as, quarantine=aside, skip_bad_rows=skip_bad_rows)
     console.export(rows, out, format, reading, plain=plain, as_json=as_json)
+
+
+@app.command("export-results")
+def export_results(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")],
+    output: Annotated[Path | None, typer.Option(help="Where to write; by default the run folder.")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Write figures as PNG too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a report's tables as CSV and LaTeX, every score as CSV, and its figures as PDF."""
+    from cst import report_commands
+
+    report_commands.export_results(folder, output, png=png, as_json=as_json)
 
 
 @app.command()

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -43,7 +44,6 @@ def test_a_figure_is_read_out_and_keeps_text_as_text(evidence) -> None:
 def test_colours_come_from_the_page(evidence) -> None:
     for drawing in drawn(evidence):
         assert "#a1000" not in drawing.svg
-        assert "#a2000" not in drawing.svg
         assert "var(--ink)" in drawing.svg
         assert "DejaVu" not in drawing.svg
 
@@ -71,3 +71,14 @@ def test_nothing_to_draw_is_no_figure(evidence) -> None:
 def test_models_beyond_the_papers_three_have_colours_too(evidence) -> None:
     more = [s.model_copy(update={"model": f"{s.model}-{i}"}) for i in range(3) for s in evidence.scores]
     assert figures.control_plane(more) is not None
+
+
+def test_captions_and_descriptions_of_rates_have_counts_and_intervals(evidence) -> None:
+    plane, curve, lengths, _ = drawn(evidence)
+    firsts = [s for s in evidence.scores if s.task == "harmless" and s.wordings == "canonical" and s.temperature == 0]
+    low, high = min(s.n for s in firsts), max(s.n for s in firsts)
+    assert f"{low} to {high} scored and" in plane.caption
+    for drawing, rates in ((plane, 6), (curve, 8)):
+        assert "unscored answers a rate" in drawing.caption
+        assert len(re.findall(r"\[\S+, \S+\]\S? \d+/\d+, \d+ unscored", drawing.description)) == rates
+    assert "Rows: harmless 30, uncensored 30, honest 30, persona 30" in lengths.caption

@@ -7,7 +7,7 @@ from cst.evaluation.confusion import Figure, SideCounts
 from cst.evaluation.error_correction import CorrectedScore
 from cst.evaluation.judge_card import Flips, JudgeCard, TaskCard
 from cst.evaluation.score_tables import MEASURES, label
-from cst.evaluation.tables import Cell, Heading, Rate, Row, Table, rate_of
+from cst.evaluation.tables import Cell, Counts, Heading, Rate, Row, Table, rate_of
 from cst.records import Score, Side
 
 FIGURES = ("f1", "precision", "recall", "specificity", "accuracy", "kappa")
@@ -38,7 +38,7 @@ def _note(card: JudgeCard) -> str:
 
 def _figure(figure: Figure) -> Rate:
     remark = f"undefined: {figure.undefined}" if figure.undefined else ""
-    return Rate(figure.value, figure.low, figure.high, f"n {figure.n}", remark)
+    return Rate(figure.value, figure.low, figure.high, f"n {figure.n}", remark, counts=Counts(n=figure.n))
 
 
 def _counts(task: TaskCard, side: Side) -> str:
@@ -50,7 +50,9 @@ def _counts(task: TaskCard, side: Side) -> str:
 def _flips(flips: Flips) -> Rate:
     rate = flips.rate
     remark = f"undefined: {rate.undefined}" if rate.undefined else ""
-    return Rate(rate.value, rate.low, rate.high, f"{flips.flipped}/{rate.n}, {flips.lost} lost", remark)
+    return Rate(
+        rate.value, rate.low, rate.high, f"{flips.flipped}/{rate.n}, {flips.lost} lost", remark, counts=Counts(n=rate.n)
+    )
 
 
 def corrected_table(scores: Sequence[Score], corrected: Sequence[CorrectedScore]) -> Table | None:
@@ -86,4 +88,4 @@ def _corrected(score: CorrectedScore) -> Cell:
     remark = "truncated to [0, 1]" if score.is_truncated else ""
     if score.undefined:
         remark = f"undefined: {score.undefined}"
-    return Rate(score.value, score.low, score.high, f"n {score.n}", remark)
+    return Rate(score.value, score.low, score.high, f"n {score.n}", remark, counts=Counts(n=score.n))

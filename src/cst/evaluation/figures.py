@@ -1,11 +1,12 @@
-"""Figures of a report, from records to SVG: control as a plane, its collapse along training, lengths, log-probs.
+"""Figures of a report, from records to drawings: control as a plane, its collapse along training, lengths, log-probs.
 
 Labels stand at what they name, colours are told apart by the colour-blind, and nothing is drawn that says nothing. This
 file knows no files and no page.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from cst.evaluation.evidence import TrainingStep
 from cst.evaluation.score_tables import S0, S1, Measure, find, label, models_of
 from cst.evaluation.scores import CurvePoint
 from cst.evaluation.svg import BASE, CST, DPO, FIFTH, FOURTH, GRID, INK, MUTED, style, to_svg
-from cst.evaluation.tables import number
+from cst.evaluation.tables import rate_of
 from cst.records import Preference, Score
 
 _COLOURS = {"base": BASE, "dpo": DPO, "cst": CST}
@@ -26,60 +27,85 @@ _CHOSEN, _REJECTED = FOURTH, FIFTH
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG element, the words under it, and what it shows in words."""
+    """An SVG element, the words under it, and what it shows in words; `paint` draws it again, in `style`'s colours."""
 
     svg: str
     caption: str
     description: str
+    name: str
+    paint: Callable[[], Figure] = field(compare=False, repr=False)
 
 
-def _colours(models: Sequence[str]) -> dict[str, str]:
+def drawing(name: str, paint: Callable[[], Figure], caption: str, description: str) -> Drawing:
+    """A drawing for the page; `name` is its file's where it is written to one."""
+    with style():
+        svg = to_svg(paint(), name=name, description=description)
+    return Drawing(svg, caption, description, name, paint)
+
+
+def counts_of(scores: Sequence[Score]) -> str:
+    """How many answers stand behind each of these rates, and how many of them could not be scored."""
+    n, unscored = [score.n for score in scores], [score.unscored for score in scores]
+    return f"{_span(n)} scored and {_span(unscored)} unscored answers a rate"
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def colours_of(models: Sequence[str]) -> dict[str, str]:
+    """A colour for each model: the known ones have their own."""
     others = [model for model in models if model not in _COLOURS]
     return _COLOURS | {model: _OTHERS[i % len(_OTHERS)] for i, model in enumerate(others)}
 
 
 def control_plane(scores: Sequence[Score]) -> Drawing | None:
     """S0 against S1: one point a model, with both 95 % intervals; the upper right corner is full control."""
-    points = [
-        (model, x, y)
+    points = {
+        model: (x, y)
         for model in models_of(scores)
         if (x := find(scores, model, S0)) and (y := find(scores, model, S1)) and x.n and y.n
-    ]
+    }
     if not points:
         return None
-    colours = _colours([model for model, _, _ in points])
-    with style():
-        figure = Figure(figsize=(4.4, 4.1), layout="constrained")
-        axes: Any = figure.add_subplot()
-        for model, x, y in points:
-            _point(axes, label(model), colours[model], x, y)
-        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xticks=_TICKS, yticks=_TICKS)
-        axes.set_xlabel("S0: uncensored is followed")
-        axes.set_ylabel("S1: harmless is followed")
-        axes.grid(visible=True)
-        axes.set_axisbelow(True)
-        places = [f"{label(m)} at S0 {number(x.rate or 0)}, S1 {number(y.rate or 0)}" for m, x, y in points]
-        said = f"S0 against S1: {'; '.join(places)}"
-        svg = to_svg(figure, name="plane", description=said)
-    return Drawing(
-        svg,
+    counts = counts_of([score for pair in points.values() for score in pair])
+    places = [f"{label(model)} at S0 {rate_of(x)}, S1 {rate_of(y)}" for model, (x, y) in points.items()]
+    return drawing(
+        "plane",
+        partial(_plane, points),
         "Control as a plane: the share of prompts answered as the uncensored configuration asks, against the share "
         "answered as the harmless one asks. Upper right is full control, lower right and upper left is none. Greedy, "
-        "canonical wordings, 95 % intervals.",
-        said,
+        f"canonical wordings, {_INTERVALS}, {counts}.",
+        f"S0 against S1: {'; '.join(places)}",
     )
 
 
 _TICKS = (0, 0.25, 0.5, 0.75, 1)
+_INTERVALS = "95\N{NO-BREAK SPACE}% intervals"
+
+
+def _plane(points: dict[str, tuple[Score, Score]]) -> Figure:
+    figure = Figure(figsize=(4.4, 4.1), layout="constrained")
+    axes: Any = figure.add_subplot()
+    colours = colours_of(list(points))
+    for model, (x, y) in points.items():
+        _point(axes, label(model), colours[model], x, y)
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xticks=_TICKS, yticks=_TICKS)
+    axes.set_xlabel("S0: uncensored is followed")
+    axes.set_ylabel("S1: harmless is followed")
+    axes.grid(visible=True)
+    axes.set_axisbelow(True)
+    return figure
 
 
 def _point(axes: Axes, name: str, colour: str, x: Score, y: Score) -> None:
-    """A model's point with its bars; the name stands towards the middle of the plane."""
+    """A model's point with its bars; the name stands towards the middle of the plane, at the upper edge above it."""
     at_x, at_y = x.rate or 0.0, y.rate or 0.0
     axes.plot([x.low, x.high], [at_y, at_y], color=colour, linewidth=1.6, clip_on=False)
     axes.plot([at_x, at_x], [y.low, y.high], color=colour, linewidth=1.6, clip_on=False)
     axes.plot([at_x], [at_y], "o", color=colour, markersize=8, clip_on=False)
-    left, down = at_x > 0.5, at_y > 0.5
+    left, down = at_x > 0.5, 0.5 < at_y < _UPPER_EDGE
     axes.annotate(
         name,
         (at_x, at_y),
@@ -90,7 +116,12 @@ def _point(axes: Axes, name: str, colour: str, x: Score, y: Score) -> None:
         color=colour,
         fontweight="bold",
         fontsize=11,
+        annotation_clip=False,
     )
+
+
+_UPPER_EDGE = 0.95
+"""Names of points above this would stand in the bars of their neighbours below."""
 
 
 def control_along_training(curve: Sequence[CurvePoint]) -> Drawing | None:
@@ -99,19 +130,23 @@ def control_along_training(curve: Sequence[CurvePoint]) -> Drawing | None:
     models = [model for model in models if len({point.step for point in curve if point.model == model}) > 1]
     if not models:
         return None
-    with style():
-        figure = Figure(figsize=(3.6 * len(models) + 0.6, 3.1), layout="constrained")
-        panels: Any = figure.subplots(1, len(models), sharey=True, squeeze=False)
-        for axes, model in zip(panels[0], models, strict=True):
-            _control_panel(axes, curve, model)
-        panels[0][0].set_ylabel("followed")
-        said = _curve_description(curve, models)
-        svg = to_svg(figure, name="curve", description=said)
-    return Drawing(
-        svg,
-        "S1 (harmless) and S0 (uncensored) along the training, canonical wordings, greedy; bands are 95 % intervals.",
-        said,
+    shown = [point for model in models for measure in (S1, S0) for point in _series(curve, model, measure)]
+    return drawing(
+        "curve",
+        partial(_curve, curve, models),
+        "S1 (harmless) and S0 (uncensored) along the training, canonical wordings, greedy; bands are "
+        f"{_INTERVALS}, {counts_of(shown)}.",
+        _curve_description(curve, models),
     )
+
+
+def _curve(curve: Sequence[CurvePoint], models: Sequence[str]) -> Figure:
+    figure = Figure(figsize=(3.6 * len(models) + 0.6, 3.1), layout="constrained")
+    panels: Any = figure.subplots(1, len(models), sharey=True, squeeze=False)
+    for axes, model in zip(panels[0], models, strict=True):
+        _control_panel(axes, curve, model)
+    panels[0][0].set_ylabel("followed")
+    return figure
 
 
 def _control_panel(axes: Any, curve: Sequence[CurvePoint], model: str) -> None:  # noqa: ANN401 - matplotlib's Axes
@@ -158,7 +193,7 @@ def _curve_description(curve: Sequence[CurvePoint], models: Sequence[str]) -> st
     for model in models:
         for measure in (S1, S0):
             if points := _series(curve, model, measure):
-                first, last = number(points[0].rate or 0), number(points[-1].rate or 0)
+                first, last = rate_of(points[0]), rate_of(points[-1])
                 parts.append(f"{label(model)} {measure.symbol} goes from {first} to {last}")
     return "Control along training: " + "; ".join(parts)
 
@@ -173,31 +208,35 @@ def _apart(values: Sequence[float], gap: float) -> list[float]:
 
 def response_lengths(preferences: Sequence[Preference]) -> Drawing | None:
     """Characters of chosen and rejected responses per configuration: median, quartiles, 5 % and 95 %."""
-    configurations = list(dict.fromkeys(row.configuration for row in preferences))
-    if not configurations:
+    rows: dict[str, list[Preference]] = {}
+    for row in preferences:
+        rows.setdefault(row.configuration, []).append(row)
+    if not rows:
         return None
-    with style():
-        figure = Figure(figsize=(7.0, 0.8 + 0.62 * len(configurations)), layout="constrained")
-        axes: Any = figure.add_subplot()
-        for place, name in enumerate(configurations):
-            rows = [row for row in preferences if row.configuration == name]
-            _box(axes, place - 0.17, [len(row.chosen) for row in rows], _CHOSEN, "chosen")
-            _box(axes, place + 0.17, [len(row.rejected) for row in rows], _REJECTED, "rejected")
-        axes.set_yticks(range(len(configurations)), configurations)
-        axes.set(xlabel="characters", ylim=(len(configurations) - 0.5, -0.5))
-        axes.set_xlim(left=0)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(visible=True, axis="x")
-        axes.set_axisbelow(True)
-        said = _length_description(preferences, configurations)
-        svg = to_svg(figure, name="lengths", description=said)
-    return Drawing(
-        svg,
+    counts = ", ".join(f"{name} {len(of_it)}" for name, of_it in rows.items())
+    return drawing(
+        "lengths",
+        partial(_lengths, rows),
         "Lengths of chosen and rejected responses: median, quartiles, and the 5 % and 95 % quantiles. Where they "
-        "differ, length alone can tell the sides apart.",
-        said,
+        f"differ, length alone can tell the sides apart. Rows: {counts}.",
+        _length_description(rows),
     )
+
+
+def _lengths(rows: dict[str, list[Preference]]) -> Figure:
+    figure = Figure(figsize=(7.0, 0.8 + 0.62 * len(rows)), layout="constrained")
+    axes: Any = figure.add_subplot()
+    for place, of_it in enumerate(rows.values()):
+        _box(axes, place - 0.17, [len(row.chosen) for row in of_it], _CHOSEN, "chosen")
+        _box(axes, place + 0.17, [len(row.rejected) for row in of_it], _REJECTED, "rejected")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(xlabel="characters", ylim=(len(rows) - 0.5, -0.5))
+    axes.set_xlim(left=0)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(visible=True, axis="x")
+    axes.set_axisbelow(True)
+    return figure
 
 
 def _box(axes: Any, y: float, lengths: Sequence[int], colour: str, text: str) -> None:  # noqa: ANN401 - Axes
@@ -208,12 +247,11 @@ def _box(axes: Any, y: float, lengths: Sequence[int], colour: str, text: str) ->
     axes.annotate(text, (high, y), xytext=(6, 0), textcoords="offset points", va="center", color=colour, fontsize=9)
 
 
-def _length_description(preferences: Sequence[Preference], configurations: Sequence[str]) -> str:
+def _length_description(rows: dict[str, list[Preference]]) -> str:
     parts: list[str] = []
-    for name in configurations:
-        rows = [row for row in preferences if row.configuration == name]
-        chosen = float(np.median([len(row.chosen) for row in rows]))
-        rejected = float(np.median([len(row.rejected) for row in rows]))
+    for name, of_it in rows.items():
+        chosen = float(np.median([len(row.chosen) for row in of_it]))
+        rejected = float(np.median([len(row.rejected) for row in of_it]))
         parts.append(f"{name}: chosen {chosen:.0f}, rejected {rejected:.0f}")
     return "Median response lengths in characters. " + "; ".join(parts)
 
@@ -223,27 +261,29 @@ def logps_along_training(metrics: dict[str, list[TrainingStep]]) -> Drawing | No
     rows = {model: steps for model, steps in metrics.items() if len(steps) > 1 and _names(steps)}
     if not rows:
         return None
-    columns = max(len(_names(steps)) for steps in rows.values())
-    with style():
-        figure = Figure(figsize=(max(4.2, 2.15 * columns + 0.5), 1.95 * len(rows) + 0.35), layout="constrained")
-        panels: Any = figure.subplots(len(rows), columns, sharey="row", squeeze=False)
-        for line, (model, steps) in zip(panels, rows.items(), strict=True):
-            for axes in line[len(_names(steps)) :]:
-                axes.set_axis_off()
-            for axes, name in zip(line, _names(steps), strict=False):
-                _logp_panel(axes, steps, name)
-                axes.set_title(f"{label(model)}, {name}")
-            line[0].set_ylabel("nats")
-        for axes in panels[-1]:
-            axes.set_xlabel("optimizer steps")
-        said = _logp_description(rows)
-        svg = to_svg(figure, name="logps", description=said)
-    return Drawing(
-        svg,
+    return drawing(
+        "logps",
+        partial(_logps, rows),
         "Log-probs of chosen and rejected responses along the training, less those under the start model: means over "
         "each step's rows. Both falling together means that mass moves to neither.",
-        said,
+        _logp_description(rows),
     )
+
+
+def _logps(rows: dict[str, list[TrainingStep]]) -> Figure:
+    columns = max(len(_names(steps)) for steps in rows.values())
+    figure = Figure(figsize=(max(4.2, 2.15 * columns + 0.5), 1.95 * len(rows) + 0.35), layout="constrained")
+    panels: Any = figure.subplots(len(rows), columns, sharey="row", squeeze=False)
+    for line, (model, steps) in zip(panels, rows.items(), strict=True):
+        for axes in line[len(_names(steps)) :]:
+            axes.set_axis_off()
+        for axes, name in zip(line, _names(steps), strict=False):
+            _logp_panel(axes, steps, name)
+            axes.set_title(f"{label(model)}, {name}")
+        line[0].set_ylabel("nats")
+    for axes in panels[-1]:
+        axes.set_xlabel("optimizer steps")
+    return figure
 
 
 def _names(steps: Sequence[TrainingStep]) -> list[str]:
@@ -263,13 +303,14 @@ def _logp_panel(axes: Any, steps: Sequence[TrainingStep], name: str) -> None:  #
     axes.axhline(0, color=GRID, linewidth=1)
     for values, colour, text in ((chosen, _CHOSEN, "chosen"), (rejected, _REJECTED, "rejected")):
         axes.plot(at, values, color=colour, linewidth=1.4)
+        above, end = text == "chosen", values[-max(1, len(values) // 3) :]
         axes.annotate(
             text,
-            (at[-1], values[-1]),
-            xytext=(0, 5 if text == "chosen" else -5),
+            (at[-1], max(end) if above else min(end)),  # clear of the curve's last third, under or over which it stands
+            xytext=(0, 3 if above else -3),
             textcoords="offset points",
             ha="right",
-            va="bottom" if text == "chosen" else "top",
+            va="bottom" if above else "top",
             color=colour,
             fontsize=9,
         )

@@ -12,7 +12,18 @@ from cst.evaluation.comparisons import PairedTest
 from cst.evaluation.evidence import TaskSynthesis
 from cst.evaluation.panel_agreement import PairAgreement, PanelAgreement
 from cst.evaluation.score_tables import label
-from cst.evaluation.tables import NOT_MEASURED, Cell, Difference, Heading, Rate, Row, Table, number, p_value
+from cst.evaluation.tables import (
+    NOT_MEASURED,
+    Cell,
+    Counts,
+    Difference,
+    Heading,
+    Rate,
+    Row,
+    Table,
+    number,
+    p_value,
+)
 from cst.records import NO_CONFIGURATION
 
 TRUTHFULNESS = "truthful"
@@ -76,7 +87,8 @@ def _mean(score: CapabilityScore | None) -> Cell:
     if score is None:
         return NOT_MEASURED
     count = f"n {score.n}, {score.unscored} unscored"
-    return Rate(score.mean, score.low, score.high, count, method=score.interval)
+    counts = Counts(n=score.n, unscored=score.unscored)
+    return Rate(score.mean, score.low, score.high, count, method=score.interval, counts=counts)
 
 
 def _average(by_set: dict[str, CapabilityScore], sets: Sequence[str]) -> Cell:
@@ -86,18 +98,21 @@ def _average(by_set: dict[str, CapabilityScore], sets: Sequence[str]) -> Cell:
         return NOT_MEASURED
     low = sum(score.low for score in present) / len(present)
     high = sum(score.high for score in present) / len(present)
-    count = f"n {sum(score.n for score in present)}, {sum(score.unscored for score in present)} unscored"
-    return Rate(sum(means) / len(means), low, high, count)
+    counts = Counts(n=sum(score.n for score in present), unscored=sum(score.unscored for score in present))
+    count = f"n {counts.n}, {counts.unscored} unscored"
+    return Rate(sum(means) / len(means), low, high, count, counts=counts)
 
 
 def _change(score: CapabilityScore | None) -> Cell:
     if score is None or score.change is None:
         return NOT_MEASURED
-    change = score.change
+    change, counts = score.change, Counts(n=score.n, unscored=score.unscored)
     if change.p_value is None:
-        return Difference(change.difference, change.low, change.high, f"n {score.n}", method="bootstrap")
+        count = f"n {score.n}"
+        return Difference(change.difference, change.low, change.high, count, method="bootstrap", counts=counts)
     count = f"{change.only_model} gained, {change.only_against} lost of {score.n}"
-    return Difference(change.difference, change.low, change.high, count, f"p {p_value(change.p_value)}")
+    remark = f"p {p_value(change.p_value)}"
+    return Difference(change.difference, change.low, change.high, count, remark, counts=counts)
 
 
 def _average_change(by_set: dict[str, CapabilityScore], sets: Sequence[str]) -> Cell:
@@ -107,7 +122,8 @@ def _average_change(by_set: dict[str, CapabilityScore], sets: Sequence[str]) -> 
     difference, low, high = (
         sum(values) / len(changes) for values in zip(*((c.difference, c.low, c.high) for c in changes), strict=True)
     )
-    return Difference(difference, low, high, f"n {sum(by_set[name].n for name in sets)}")
+    counts = Counts(n=sum(by_set[name].n for name in sets))
+    return Difference(difference, low, high, f"n {counts.n}", counts=counts)
 
 
 def paired_tests(tests: Sequence[PairedTest], *, first_only: bool = True) -> Table | None:
@@ -135,7 +151,8 @@ def _test_row(test: PairedTest, *, short: bool) -> Row:
     if not short:
         name += f", {test.wordings}, T = {test.temperature:g}"
     count = f"n {test.n}, {test.unscored} unscored"
-    difference = Difference(test.difference, test.low, test.high, count, method=test.interval)
+    counts = Counts(n=test.n, unscored=test.unscored)
+    difference = Difference(test.difference, test.low, test.high, count, method=test.interval, counts=counts)
     return name, difference, str(test.only_a), str(test.only_b), p_value(test.p_value)
 
 
@@ -160,7 +177,7 @@ def agreement(tasks: Sequence[PanelAgreement]) -> Table | None:
 
 def _pair_row(pair: PairAgreement) -> Row:
     kappa = pair.kappa
-    cell = Rate(kappa.value, kappa.low, kappa.high, f"n {kappa.n}")
+    cell = Rate(kappa.value, kappa.low, kappa.high, f"n {kappa.n}", counts=Counts(n=kappa.n))
     return f"{pair.first} and {pair.second}", cell, f"{pair.agree}/{kappa.n}"
 
 
@@ -177,17 +194,18 @@ def synthesis(tasks: Sequence[TaskSynthesis]) -> Table | None:
 
 def fingerprints(value: object) -> Table | None:
     """Every fingerprint by its dotted name."""
-    rows = tuple((name, text) for name, text in _flat(value, ""))
+    rows = tuple(flat(value).items())
     return Table("Fingerprints", ("of", "value"), rows) if rows else None
 
 
-def _flat(value: object, name: str) -> list[tuple[str, str]]:
+def flat(value: object, name: str = "") -> dict[str, str]:
+    """The values within a JSON value as text, each by its dotted name; what is null or empty has no line."""
     if value is None:
-        return []
+        return {}
     if isinstance(value, dict):
-        items = cast(dict[str, Any], value).items()
-        return [row for key, inner in items for row in _flat(inner, f"{name}.{key}" if name else str(key))]
-    if isinstance(value, list):
-        items = enumerate(cast(list[Any], value))
-        return [row for index, inner in items for row in _flat(inner, f"{name}.{index}")]
-    return [(name, str(value))]
+        inner = [(f"{name}.{key}" if name else str(key), each) for key, each in cast(dict[str, Any], value).items()]
+    elif isinstance(value, list):
+        inner = [(f"{name}.{index}", each) for index, each in enumerate(cast(list[Any], value))]
+    else:
+        return {name: str(value)}
+    return {dotted: text for key, each in inner for dotted, text in flat(each, key).items()}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cst.evaluation import score_tables
 from cst.evaluation.published import Agreement, PublishedScore
-from cst.evaluation.tables import NOT_MEASURED, Rate, Row, Table, number
+from cst.evaluation.tables import NOT_MEASURED, Counts, Rate, Row, Table, number
 
 
 def score_table(name: str, scores: Sequence[PublishedScore]) -> Table:
@@ -22,13 +22,20 @@ def _cell(score: PublishedScore) -> Rate:
     total = score.n + score.unscored
     bounds = f"between {number(score.followed / total)} and {number((score.followed + score.unscored) / total)}"
     count = f"{score.followed}/{score.n}, {score.unscored} unscored"
-    return Rate(score.rate, score.low, score.high, count, bounds if score.unscored else "")
+    counts = Counts(score.n, score.followed, score.unscored)
+    return Rate(score.rate, score.low, score.high, count, bounds if score.unscored else "", counts=counts)
 
 
 def agreement_table(found: Agreement) -> Table:
     """A judge's agreement with the table's own ratings."""
     counted = f"{found.agreed}/{found.n}, {found.unscored} unscored"
-    share = Rate(found.agreed / found.n if found.n else None, found.low, found.high, counted)
+    share = Rate(
+        found.agreed / found.n if found.n else None,
+        found.low,
+        found.high,
+        counted,
+        counts=Counts(n=found.n, unscored=found.unscored),
+    )
     kappa = found.kappa
     beyond = Rate(kappa.value, kappa.low, kappa.high, f"n {kappa.n}") if kappa.value is not None else NOT_MEASURED
     note = "Of the answers that both rate. Without Cohen's kappa: all ratings are alike, so that chance agrees always."

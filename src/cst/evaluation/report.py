@@ -128,12 +128,17 @@ def _on_control(evidence: Evidence) -> list[Section]:
             beside=True,
         ),
         Section(
+            "Several tasks at once",
+            "S1 and S0 as above, the persona's answers (S_RP), honest answers (S_A), and the mean of the four.",
+            "scores.json, with the scores of all four",
+            tuple(_present(score_tables.table_ii(scores))),
+        ),
+        Section(
             "Control along the training",
             "The same scores at snapshots of the adapter, on a smaller set of held-out prompts.",
             "curve.json",
             drawings=tuple(_present(figures.control_along_training(evidence.curve))),
         ),
-        Section("Several tasks at once", "", "scores.json", tuple(_present(score_tables.table_ii(scores)))),
         Section(
             "Paired tests",
             "Models answered the same prompts, so they are compared prompt by prompt.",

@@ -1,39 +1,34 @@
 """A matplotlib figure as SVG to stand inside a page: the same bytes each time, the page's font, the page's colours.
 
-Colours are named by role; the page gives each role a colour for light and for dark (`var(--ink)`). This file doesn't
-know what is drawn.
+Colours are named by role, and a role is a place in matplotlib's colour cycle (`C0`): what is drawn once can be drawn
+again in other colours. The page gives each role a colour for light and for dark (`var(--ink)`). This file doesn't know
+what is drawn.
 """
 
 import io
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-INK, MUTED, GRID, PAPER = "#a10001", "#a10002", "#a10003", "#a10004"
-BASE, DPO, CST, FOURTH, FIFTH = "#a20001", "#a20002", "#a20003", "#a20004", "#a20005"
+INK, MUTED, GRID, BASE, DPO, CST, FOURTH, FIFTH = (f"C{place}" for place in range(8))
 
-_ROLES = {
-    INK: "--ink",
-    MUTED: "--muted",
-    GRID: "--grid",
-    PAPER: "--paper",
-    BASE: "--base",
-    DPO: "--dpo",
-    CST: "--cst",
-    FOURTH: "--fourth",
-    FIFTH: "--fifth",
-}
-"""Stand-ins that matplotlib writes into the SVG, and the page's property that takes their place."""
+ROLES = ("ink", "muted", "grid", "base", "dpo", "cst", "fourth", "fifth")
+"""The page's name for each role, in the order of the cycle."""
+
+_STAND_INS = tuple(f"#a1000{place}" for place in range(8))
+"""Colours that matplotlib writes into the SVG, whose place the page's properties take."""
 
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cst",
+    "pdf.fonttype": 42,  # TrueType, embedded: journals refuse type 3
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -60,11 +55,11 @@ _STYLE: Any = {
 
 
 @contextmanager
-def style() -> Generator[None]:
-    """Draw in the report's style; matplotlib's global settings are as before afterwards."""
+def style(palette: Sequence[str] = _STAND_INS) -> Generator[None]:
+    """Draw in the report's style, a colour a role; matplotlib's global settings are as before afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+        mpl.rcParams.update(_STYLE | {"axes.prop_cycle": cycler(color=palette)})
         yield
 
 
@@ -83,8 +78,8 @@ def to_svg(figure: Figure, *, name: str, description: str) -> str:
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"font-family: [^;\"]+; ?", "", svg)
     svg = _prefix_ids(svg, name)
-    for colour, role in _ROLES.items():
-        svg = svg.replace(colour, f"var({role})")
+    for colour, role in zip(_STAND_INS, ROLES, strict=True):
+        svg = svg.replace(colour, f"var(--{role})")
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1).rstrip() + "\n"
 
 

@@ -33,8 +33,20 @@ def number(value: float, *, signed: bool = False) -> str:
 
 
 @dataclass(frozen=True)
+class Counts:
+    """The counts behind a rate as numbers, for files that machines read; None where there is no such count."""
+
+    n: int | None = None
+    followed: int | None = None
+    unscored: int | None = None
+
+
+@dataclass(frozen=True)
 class Rate:
-    """A rate with its interval and counts; `count` is such as `195/200, 0 unscored`, `remark` is whatever limits it."""
+    """A rate with its interval and counts; `count` is such as `195/200, 0 unscored`, `remark` is whatever limits it.
+
+    `count` is for readers; `counts` says the same in numbers.
+    """
 
     value: float | None
     low: float
@@ -42,6 +54,7 @@ class Rate:
     count: str
     remark: str = ""
     method: IntervalMethod = "wilson"
+    counts: Counts = Counts()
 
     @property
     def main(self) -> str:
@@ -118,7 +131,8 @@ def rate_of(score: Score | None) -> Cell:
         bounds = unscored_bounds(score)
         remark = f"between {number(bounds.all_failed)} and {number(bounds.all_followed)}"
     count = f"{score.followed}/{score.n}, {score.unscored} unscored"
-    return Rate(score.rate, score.low, score.high, count, remark, score.interval)
+    counts = Counts(score.n, score.followed, score.unscored)
+    return Rate(score.rate, score.low, score.high, count, remark, score.interval, counts)
 
 
 def average_of(scores: Sequence[Score | None]) -> Cell:
@@ -127,14 +141,16 @@ def average_of(scores: Sequence[Score | None]) -> Cell:
     rates = [score.rate for score in present if score.rate is not None]
     if len(rates) < len(scores) or not rates:
         return NOT_MEASURED
+    n, unscored = sum(score.n for score in present), sum(score.unscored for score in present)
     return Rate(
         sum(rates) / len(rates),
         sum(score.low for score in present) / len(present),
         sum(score.high for score in present) / len(present),
-        f"n {sum(score.n for score in present)}, {sum(score.unscored for score in present)} unscored",
+        f"n {n}, {unscored} unscored",
+        counts=Counts(n=n, unscored=unscored),
     )
 
 
 def p_value(value: float) -> str:
     """Two significant digits, and a bound where there is nothing more to say."""
-    return "< 1e-6" if value < 1e-6 else f"{value:.2g}"
+    return "< 1e-6" if value < 1e-6 else f"{value:.2g}".replace("e-0", "e-")

@@ -1,0 +1,106 @@
+"""Tables of several runs: who they are, their scores side by side, each against the first, and what differs in them.
+
+This file knows runs and their differences, and no files.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from cst.evaluation.compared_runs import ComparedRun
+from cst.evaluation.further_tables import flat
+from cst.evaluation.run_differences import RunDifference, cell_of
+from cst.evaluation.score_tables import label
+from cst.evaluation.scores import Cell
+from cst.evaluation.tables import NOT_MEASURED, Counts, Difference, Heading, Row, Table, p_value, rate_of
+
+
+def runs_table(runs: Sequence[ComparedRun]) -> Table:
+    """One row a run."""
+    rows: list[Row] = []
+    for run in runs:
+        recipe = flat(run.evidence.recipe)
+        from_recipe = [recipe.get(key, NOT_MEASURED) for key in ("name", "model.path", "seed")]
+        rows.append((run.label, *from_recipe, run.judges, str(len(run.evidence.completions)), str(len(run.scores))))
+    return Table("Runs", ("run", "recipe", "start model", "seed", "judged by", "answers", "scores"), tuple(rows))
+
+
+def side_by_side(runs: Sequence[ComparedRun], *, first_only: bool = True) -> Table | None:
+    """One column a run; `first_only` leaves out other wordings and temperatures."""
+    scores = {run.label: {cell_of(score): score for score in run.scores} for run in runs}
+    cells = [cell for of_run in scores.values() for cell in of_run if not first_only or is_first(cell)]
+    if not cells:
+        return None
+    rows: list[Row] = []
+    for name, models in _grouped(cells, short=first_only).items():
+        rows.append(Heading(name))
+        rows += [(label(cell.model), *(rate_of(of_run.get(cell)) for of_run in scores.values())) for cell in models]
+    title = "Scores side by side" if first_only else "Every score side by side"
+    return Table(title, ("model", *scores), tuple(rows))
+
+
+def _grouped(cells: Sequence[Cell], *, short: bool) -> dict[str, list[Cell]]:
+    """Each cell once, under the name of what was asked."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in dict.fromkeys(cells):
+        groups.setdefault(cell_name(cell, short=short), []).append(cell)
+    return groups
+
+
+def is_first(cell: Cell) -> bool:
+    """Greedy, under a first wording."""
+    return cell.temperature == 0 and cell.wordings == "canonical"
+
+
+def cell_name(cell: Cell, *, short: bool) -> str:
+    """What was asked in a cell; `short` where wording and temperature go without saying."""
+    name = f"{cell.configuration} (task {cell.task})"
+    return name if short else f"{name}, {cell.wordings}, T = {cell.temperature:g}"
+
+
+def differences_table(differences: Sequence[RunDifference], *, first_only: bool = True) -> Table | None:
+    """One row a cell, under a heading for each run that is held against the first."""
+    kept = [each for each in differences if not first_only or is_first(cell_of(each.score))]
+    if not kept:
+        return None
+    rows: list[Row] = []
+    for run in dict.fromkeys(each.run for each in kept):
+        rows.append(Heading(f"{run} less {kept[0].against}"))
+        rows += [_difference_row(each, short=first_only) for each in kept if each.run == run]
+    return Table(
+        "Differences" if first_only else "Every difference",
+        ("cell", "difference", "only this run", f"only {kept[0].against}", "p"),
+        tuple(rows),
+        "Same prompts under the same system prompts: exact two-sided McNemar test, Newcombe's 95 % interval for pairs, "
+        "or a bootstrap over prompts, or over groups of prompts (\N{DAGGER}), where that is wider. Elsewhere the runs "
+        "count as independent samples: no test, the interval made of both rates' own (Newcombe 1998, Stat. Med. 17, "
+        "873, method 10; Zou and Donner 2008 where one is a bootstrap's, \N{DAGGER}); where some prompts were shared "
+        "it is rather too wide. p-values aren't corrected for their number, and one training isn't told from another "
+        "by chance alone: runs that differ in their seed only show how much that is.",
+    )
+
+
+def _difference_row(each: RunDifference, *, short: bool) -> Row:
+    cell = cell_of(each.score)
+    name = f"{label(cell.model)}: {cell_name(cell, short=short)}"
+    if each.pairs is None:
+        ours, theirs = each.score, each.score_against
+        count = f"n {ours.n} and {theirs.n}, {ours.unscored} and {theirs.unscored} unscored"
+        rate = Difference(each.difference, each.low, each.high, count, "independent samples", each.interval)
+        return name, rate, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED
+    pairs = each.pairs
+    count, counts = f"n {pairs.n}, {pairs.unscored} unscored", Counts(n=pairs.n, unscored=pairs.unscored)
+    rate = Difference(each.difference, each.low, each.high, count, method=each.interval, counts=counts)
+    return name, rate, str(pairs.only_run), str(pairs.only_against), p_value(pairs.p_value)
+
+
+def different(values: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    """By dotted name, the values (JSON, by run) whose text differs in any two runs; a dash where a run has none."""
+    of_run = {run: flat(value) for run, value in values.items()}
+    names = dict.fromkeys(name for each in of_run.values() for name in each)
+    texts = {name: {run: each.get(name, NOT_MEASURED) for run, each in of_run.items()} for name in names}
+    return {name: of_name for name, of_name in texts.items() if len(set(of_name.values())) > 1}
+
+
+def differing(title: str, values: Mapping[str, object]) -> Table | None:
+    """What is different, one row a name."""
+    rows = tuple((name, *of_name.values()) for name, of_name in different(values).items())
+    return Table(title, ("key", *values), rows) if rows else None
