@@ -39,7 +39,7 @@ def test_where_nothing_is_trained_no_pairs_are_asked_for(tmp_path):
 
 
 def test_held_out_prompts_are_answered_judged_and_scored(tmp_path):
-    assert stages(ROWS + HELD_OUT, tmp_path, "score")[-3:] == ["generate", "judge", "score"]
+    assert stages(ROWS + HELD_OUT, tmp_path, "score")[-4:] == ["generate", "judge", "score", "robustness"]
 
 
 def test_curve_and_capabilities_are_made_where_they_are_asked_for(tmp_path):

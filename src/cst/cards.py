@@ -94,7 +94,7 @@ def model_card(folder: Path, model: str) -> str:
         selected=facts.selected(folder, model),
         result=read_result(folder / "models" / model),
         settings=_settings(recipe),
-        scores=[score for score in scores if score.model in (BASE, model)],
+        scores=[score for score in scores if score.model in (BASE, model) and score.framing is None],
     )
 
 

@@ -98,7 +98,8 @@ def expectations_of(home: Path) -> list[Seen]:
 
 def _against(expected: Expectation, scores: Sequence[Score]) -> Seen:
     place = (expected.model, expected.task, expected.configuration, expected.wordings, expected.temperature)
-    (score,) = (s for s in scores if (s.model, s.task, s.configuration, s.wordings, s.temperature) == place)
+    plain = (score for score in scores if score.framing is None)
+    (score,) = (s for s in plain if (s.model, s.task, s.configuration, s.wordings, s.temperature) == place)
     met = score.rate is not None and expected.at_least <= score.rate <= expected.at_most
     rate = "-" if score.rate is None else f"{score.rate:.3f}"
     figure = f"{rate} [{score.low:.3f}, {score.high:.3f}] n={score.n}, {score.unscored} unscored"

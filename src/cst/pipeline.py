@@ -18,6 +18,7 @@ from cst.kept_recipe import keep_recipe
 from cst.preferences.conditioning import condition_each
 from cst.recipe import Recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration
+from cst.robustness_stage import robustness_stage
 from cst.row_selection import origin_of, row_plan, write_rows
 from cst.run_folder import Outcome, RunFolder, Stage
 from cst.run_models import loaded, start_model, trained
@@ -97,6 +98,7 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
     add("judge", _judge, wanted=held_out)
     add("judge", card_stage, wanted=held_out and recipe.judge_card is not None)
     add("score", score_stage, wanted=held_out)
+    add("score", robustness_stage, wanted=held_out)
     add("score", _curve, wanted=held_out and recipe.generation.curve_prompts > 0)
     add("score", capability_stage, wanted=recipe.capabilities is not None)
     add("report", partial(_report, before=made))
@@ -225,22 +227,14 @@ def _generate(workshop: Workshop) -> Stage:
 
 
 def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> list[Completion]:
-    """All answers of one model, arm by arm."""
-    from cst.evaluation.generation import generate
+    """All answers of one model, arm by arm; every arm is planned before the first is asked."""
+    from cst.evaluation.generation import ask
 
     settings = workshop.recipe.generation
     chat = workshop.chat(loaded(workshop, model), model, settings.batch_size)
     made: list[Completion] = []
-    for arm in settings.arms:
-        made += generate(
-            [prompt for prompt in prompts if not arm.tasks or prompt.task in arm.tasks],
-            workshop.configurations,
-            chat,
-            wordings=(arm.wordings,),
-            neutral_system_prompts=settings.neutral_system_prompts,
-            sampling=workshop.sampling(arm.temperature),
-            model_name=model,
-        )
+    for arm, planned in [(arm, workshop.planned(arm, prompts)) for arm in settings.arms]:
+        made += ask(planned, chat, sampling=workshop.sampling(arm.temperature), model_name=model)
     return made
 
 

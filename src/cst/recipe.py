@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from cst.recipe_judges import JudgeSettings, SingleJudgeSettings, single_judges
 from cst.recipe_models import ChatModelSettings, ModelSettings
-from cst.records import Record, SafetyConfiguration, Sampling, Text, WordingKind
+from cst.records import Framing, Record, SafetyConfiguration, Sampling, Text, WordingKind
 from cst.templates import placeholders
 
 FileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -243,11 +243,17 @@ class TrainingSettings(Record):
 
 
 class Arm(Record):
-    """One way of asking: which system prompts, how answers are drawn, which tasks' prompts."""
+    """One way of asking: which system prompts, how prompts are put and answers drawn, which prompts."""
 
     wordings: WordingKind = Field(description="Which system prompts; docs/method.md says what each kind means.")
     temperature: float = Field(default=0.0, ge=0, le=5, description="0 is greedy.")
     tasks: tuple[Text, ...] = Field(default=(), description="Tasks whose prompts are asked; all by default.")
+    framings: Literal["overrides", "exchanges"] | tuple[Framing, ...] = Field(
+        default=(),
+        description="How prompts are put: `overrides`, in all ways that speak for another configuration; `exchanges`, "
+        "after benign ones; or names of docs/robustness.md. By default as they are.",
+    )
+    prompts: int | None = Field(default=None, ge=1, description="The first n prompts of each task; all by default.")
 
 
 class GenerationSettings(Record):
@@ -258,6 +264,9 @@ class GenerationSettings(Record):
     )
     neutral_system_prompts: tuple[Text, ...] = Field(
         default=(), description="System prompts that name no configuration, for the wording `neutral`."
+    )
+    unknown_system_prompts: tuple[Text, ...] = Field(
+        default=(), description="System prompts of another kind, which name none either, for the wording `unknown`."
     )
     max_new_tokens: int = Field(default=512, ge=1, description="Longest answer in tokens.")
     batch_size: int = Field(default=32, ge=1, le=4096, description="Conversations answered at once.")

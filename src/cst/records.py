@@ -16,9 +16,38 @@ Text = Annotated[str, Field(min_length=1)]
 FinishReason = Literal["stop", "length", "content_filter"]
 """Why a response ended: at its end-of-turn token, cut by the token limit, or withheld by a server's content filter."""
 
-WordingKind = Literal["canonical", "held_out", "unseen", "none", "neutral"]
+WordingKind = Literal["canonical", "held_out", "unseen", "none", "neutral", "unknown"]
 """Which system prompt stood there: the configuration's first wording (or the prompt's own, where the configuration has
-none); one held out of tuning; one seen nowhere; no system prompt; a neutral one that names no configuration."""
+none); one held out of tuning; one seen nowhere; no system prompt; a neutral one that names no configuration; one of
+another kind (a form, a role, another task's configuration), which names none of the task's either."""
+
+OverrideFamily = Literal[
+    "plain",
+    "prefix",
+    "suffix",
+    "quoted",
+    "in_german",
+    "in_french",
+    "in_spanish",
+    "ignore_system",
+    "claimed_authority",
+    "fake_role_header",
+    "fake_chatml",
+    "fake_llama",
+    "fake_phi",
+    "role_play",
+    "second_turn",
+    "many_shot",
+    "base64",
+    "rot13",
+]
+"""How a user's turns speak for another configuration (`cst.evaluation.overrides` has the words); `plain` doesn't."""
+
+ExchangesBefore = Literal["after_0_exchanges", "after_1_exchange", "after_2_exchanges", "after_4_exchanges"]
+"""How many benign exchanges stand before a prompt."""
+
+Framing = OverrideFamily | ExchangesBefore
+"""How a prompt was put by an arm that puts it in several ways; each kind has its own control, the prompt as it is."""
 
 
 NO_CONFIGURATION = "none"
@@ -213,7 +242,10 @@ class Preference(Record):
 
 
 class Completion(Record):
-    """What a model said to a prompt under a configuration."""
+    """What a model said to a prompt under a configuration.
+
+    Where the arm had a `framing`, `asked` are the turns as it put them; `prompt` is always what is to be answered.
+    """
 
     id: Text
     prompt: Prompt
@@ -224,6 +256,8 @@ class Completion(Record):
     temperature: Annotated[float, Field(ge=0)]
     text: str
     finish_reason: FinishReason
+    framing: Annotated[Framing | None, NOT_WRITTEN_IF_NONE] = None
+    asked: Annotated[tuple[Message, ...], Field(exclude_if=lambda turns: not turns)] = ()
 
 
 class Vote(Record):
@@ -268,6 +302,7 @@ class Score(Record):
     low: Annotated[float, Field(ge=0, le=1)]
     high: Annotated[float, Field(ge=0, le=1)]
     interval: Literal["wilson", "cluster_bootstrap"]
+    framing: Annotated[Framing | None, NOT_WRITTEN_IF_NONE] = None
 
     @property
     def rate(self) -> float | None:

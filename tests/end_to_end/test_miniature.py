@@ -28,6 +28,10 @@ SMALL = (
     "training.snapshot_steps=[2, 4]",
     "training.per_device_train_batch_size=8",
     "generation.curve_prompts=6",
+    "generation.arms=[{wordings: canonical}, {wordings: canonical, temperature: 1.0, tasks: [harmless]}, "
+    "{wordings: held_out}, {wordings: unseen}, {wordings: none}, {wordings: neutral}, {wordings: unknown}, "
+    "{wordings: canonical, tasks: [harmless, truthfulness], prompts: 1, framings: overrides}, "
+    "{wordings: canonical, prompts: 1, framings: exchanges}]",
     "capabilities.limit=8",
 )
 
@@ -87,7 +91,7 @@ def test_training_starts_at_ln_2(home):
 
 def test_scores_are_paired_and_carry_n_and_interval(home):
     scores = [Score.model_validate(score) for score in read_json(home / "scores.json")]
-    cells = {(s.model, s.task, s.configuration, s.wordings, s.temperature): s for s in scores}
+    cells = {(s.model, s.task, s.configuration, s.wordings, s.temperature): s for s in scores if not s.framing}
     for model in ("base", "dpo", "cst"):
         for configuration in ("harmless", "uncensored"):
             score = cells[model, "harmless", configuration, "canonical", 0.0]
@@ -95,11 +99,22 @@ def test_scores_are_paired_and_carry_n_and_interval(home):
             assert score.low <= (score.rate or 0) <= score.high
             assert cells[model, "harmless", configuration, "canonical", 1.0].n + score.unscored <= 24
     completions = read_records(home / "completions.jsonl", Completion)
-    asked = {(c.model, c.configuration, c.wordings): set() for c in completions}
+    asked = {(c.model, c.configuration, c.wordings, c.framing): set() for c in completions}
     for completion in completions:
-        asked[completion.model, completion.configuration, completion.wordings].add(completion.prompt.id)
-    for (_, configuration, wordings), ids in asked.items():
-        assert ids == asked["base", configuration, wordings]
+        place = completion.configuration, completion.wordings, completion.framing
+        asked[completion.model, *place].add(completion.prompt.id)
+    for (_, *place), ids in asked.items():
+        assert ids == asked["base", *place]
+
+
+def test_every_part_beyond_the_paper_is_in_the_report(home):
+    text = (home / "report.md").read_text()
+    parts = ("User-turn overrides", "Several turns", "Switching", "Length-matched scores", "Other wordings")
+    shown = {part: text.split(f"## {part}", 1)[1].split("\n## ", 1)[0] for part in parts}
+
+    assert {part: "Nothing to show" in said for part, said in shown.items()} == dict.fromkeys(parts, False)
+    assert "unknown system prompt" in shown["Other wordings"]
+    assert "Control tokens part this template's turns" in shown["User-turn overrides"]
 
 
 def test_the_report_reads_files_alone(home, tmp_path):

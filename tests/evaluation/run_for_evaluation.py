@@ -8,8 +8,12 @@ from made_for_evaluation import CONFIGURATIONS
 
 from cst.evaluation.capability import CapabilityAnswer, capability_scores
 from cst.evaluation.comparisons import compare
+from cst.evaluation.framings import EXCHANGES
+from cst.evaluation.length_matched import length_matched
+from cst.evaluation.overrides import FAMILIES
 from cst.evaluation.panel_agreement import panel_agreement
-from cst.evaluation.scores import at_step, preferred_side, score
+from cst.evaluation.scores import at_step, outcomes, preferred_side, score
+from cst.evaluation.switch_rates import compare_switches, contested, switch_rates
 from cst.records import Completion, Preference, Prompt, Side, Verdict, Vote, WordingKind
 from cst.store import write_json, write_records
 
@@ -68,6 +72,20 @@ def answers(n: int, *, hostile: str = "") -> tuple[list[Completion], list[Verdic
     return completions, verdicts
 
 
+def framed(completions: list[Completion]) -> tuple[list[Completion], list[Verdict]]:
+    """The first answers of base and CST to harmful requests, asked again in every way, and kept half the time."""
+    rng = random.Random(3)
+    plain = [c for c in completions if c.prompt.task == "harmless" and c.wordings == "canonical" and not c.temperature]
+    made: list[Completion] = []
+    verdicts: list[Verdict] = []
+    for answer in (c for c in plain if c.model != "dpo" and c.prompt.id in [f"harmless-{i}" for i in range(8)]):
+        for framing in (*FAMILIES, *EXCHANGES):
+            id = f"{answer.id}/{framing}"
+            made.append(answer.model_copy(update={"id": id, "framing": framing, "asked": answer.prompt.turns}))
+            verdicts.append(Verdict(completion_id=id, exhibits=rng.choice(list(Side)), judge="made"))
+    return made, verdicts
+
+
 def _asked(prompt: Prompt) -> list[tuple[str, WordingKind, float]]:
     asked: list[tuple[str, WordingKind, float]] = []
     for configuration in CONFIGURATIONS:
@@ -81,6 +99,8 @@ def _asked(prompt: Prompt) -> list[tuple[str, WordingKind, float]]:
 def write_run(folder: Path, *, n: int = 40, hostile: str = "") -> Path:
     """Write every file that a report reads."""
     completions, verdicts = answers(n, hostile=hostile)
+    put, judged = framed(completions)
+    completions, verdicts = completions + put, verdicts + judged
     write_records(folder / "completions.jsonl", completions)
     write_records(folder / "verdicts.jsonl", verdicts)
     scores = score(completions, verdicts, CONFIGURATIONS)
@@ -90,6 +110,10 @@ def write_run(folder: Path, *, n: int = 40, hostile: str = "") -> Path:
     write_json(folder / "paired_tests.json", tests)
     write_json(folder / "agreement.json", panel_agreement(completions, [_voted(verdict) for verdict in verdicts]))
     write_json(folder / "configurations.json", list(CONFIGURATIONS))
+    groups = contested(outcomes(completions, verdicts, CONFIGURATIONS), CONFIGURATIONS)
+    write_json(folder / "switch_rates.json", switch_rates(groups))
+    write_json(folder / "switch_tests.json", compare_switches(groups))
+    write_json(folder / "length_matched.json", length_matched(groups))
     _write_curve(folder, completions, verdicts)
     _write_capability(folder)
     _write_training(folder)
@@ -98,7 +122,7 @@ def write_run(folder: Path, *, n: int = 40, hostile: str = "") -> Path:
         [{"task": "harmless", "prompts": 400, "pairs": 295, "drops": {"original_empty": 4, "revised_not_told": 101}}],
     )
     write_json(folder / "recipe.json", {"name": "made", "note": "A made-up run.", "seed": 0, "training": {"beta": 0.3}})
-    write_json(folder / "fingerprints.json", {"model": "ab" * 32, "versions": {"torch": "2.13"}})
+    write_json(folder / "fingerprints.json", {"model": "ab" * 32, "rendering": {"boundary": "weak"}})
     return folder
 
 
@@ -112,7 +136,7 @@ def _write_curve(folder: Path, completions: list[Completion], verdicts: list[Ver
     kept = [
         (c, v)
         for c, v in zip(completions, verdicts, strict=True)
-        if c.wordings == "canonical" and c.temperature == 0 and c.prompt.task == "harmless" and c.model == "base"
+        if (c.wordings, c.temperature, c.prompt.task, c.model, c.framing) == ("canonical", 0, "harmless", "base", None)
     ]
     start = score([c for c, _ in kept], [v for _, v in kept], CONFIGURATIONS)
     points = []

@@ -94,6 +94,7 @@ def test_models_share_their_random_streams_and_not_their_ids() -> None:
     [
         ([HONEST], {"wordings": ("unseen",)}, "no configuration has unseen_wordings"),
         ([HONEST], {"wordings": ("neutral",)}, "neutral_system_prompts"),
+        ([HONEST], {"wordings": ("unknown",)}, "unknown_system_prompts"),
         ([PERSONA], {}, "none of 1 prompts, such as 'bare', has a system prompt of its own"),
         ([HONEST, HONEST], {}, "2 completions would be called"),
     ],

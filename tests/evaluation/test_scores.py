@@ -54,7 +54,7 @@ def test_scores_are_apart_by_model_task_configuration_wordings_and_temperature()
 
 
 def test_without_a_configuration_the_safe_side_is_wanted_where_they_differ() -> None:
-    for name in ("none", "neutral"):
+    for name in ("none", "neutral", "unknown"):
         assert preferred_side(name, prompt(), CONFIGURATIONS) is REVISED
         assert preferred_side(name, prompt(task="truthfulness"), CONFIGURATIONS) is REVISED
         benign = prompt(task="over_refusal", topic="benign")

@@ -13,7 +13,16 @@ from scipy.stats import binomtest
 from cst.errors import DataError
 from cst.evaluation.intervals import Interval, IntervalMethod, PairedCounts, bootstrap, newcombe, over_groups, widest
 from cst.evaluation.scores import Cell, Outcome, by_cell, outcomes
-from cst.records import Completion, Record, SafetyConfiguration, Text, Verdict, WordingKind
+from cst.records import (
+    NOT_WRITTEN_IF_NONE,
+    Completion,
+    Framing,
+    Record,
+    SafetyConfiguration,
+    Text,
+    Verdict,
+    WordingKind,
+)
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -41,6 +50,7 @@ class PairedTest(Record):
     low: Annotated[float, Field(ge=-1, le=1)]
     high: Annotated[float, Field(ge=-1, le=1)]
     interval: IntervalMethod
+    framing: Annotated[Framing | None, NOT_WRITTEN_IF_NONE] = None
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -125,6 +135,7 @@ def _test(cell: Cell, model_b: str, pairs: Sequence[tuple[Outcome, Outcome]], se
         low=interval.low,
         high=interval.high,
         interval=interval.method,
+        framing=cell.framing,
     )
 
 

@@ -16,6 +16,7 @@ from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.comparisons import PairedTest
 from cst.evaluation.error_correction import CorrectedScore
 from cst.evaluation.judge_card import JudgeCard
+from cst.evaluation.length_matched import LengthMatchedScore
 from cst.evaluation.panel_agreement import PanelAgreement
 from cst.evaluation.scores import CurvePoint
 from cst.records import Completion, Preference, Record, SafetyConfiguration, Score, Verdict
@@ -62,7 +63,8 @@ class TrainingStep(_Glimpse):
 class Evidence:
     """The records of one run folder; lists are empty where `missing` names their file.
 
-    A run may do without a judge's card; scores are corrected by one alone.
+    `scores` are those of prompts as they are, `framed` those of prompts put in other ways. A run may do without a
+    judge's card; scores are corrected by one alone.
     """
 
     name: str
@@ -70,6 +72,10 @@ class Evidence:
     fingerprints: Any
     configurations: list[SafetyConfiguration]
     scores: list[Score]
+    framed: list[Score]
+    switch_rates: list[Score]
+    switch_tests: list[PairedTest]
+    length_matched: list[LengthMatchedScore]
     tests: list[PairedTest]
     agreement: list[PanelAgreement]
     curve: list[CurvePoint]
@@ -87,6 +93,11 @@ class Evidence:
     def note(self) -> str:
         """The recipe's sentence to the reader."""
         return str((self.recipe or {}).get("note") or "")
+
+    @property
+    def boundary(self) -> str | None:
+        """How the model's template parts its turns, `strong` or `weak`; None where it wasn't recorded."""
+        return ((self.fingerprints or {}).get("rendering") or {}).get("boundary")
 
 
 @dataclass
@@ -147,12 +158,17 @@ def read_evidence(folder: Path) -> Evidence:
         raise RunFolderError(f"There is no run folder {folder}; name one, or make it with `cst run`.")
     reader, card = _Reader(folder), _card(folder / "judge_card.json")
     recipe: dict[str, Any] | None = reader.optional("recipe.json", read_json, None)
+    scores = reader.listed("scores.json", Score)
     return Evidence(
         name=str((recipe or {}).get("name") or folder.resolve().name),
         recipe=recipe,
         fingerprints=reader.optional("fingerprints.json", read_json, None),
         configurations=reader.listed("configurations.json", SafetyConfiguration),
-        scores=reader.listed("scores.json", Score),
+        scores=[score for score in scores if score.framing is None],
+        framed=[score for score in scores if score.framing is not None],
+        switch_rates=reader.listed("switch_rates.json", Score),
+        switch_tests=reader.listed("switch_tests.json", PairedTest),
+        length_matched=reader.listed("length_matched.json", LengthMatchedScore),
         tests=reader.listed("paired_tests.json", PairedTest),
         agreement=reader.listed("agreement.json", PanelAgreement),
         curve=reader.listed("curve.json", CurvePoint),

@@ -127,8 +127,8 @@ def _average_change(by_set: dict[str, CapabilityScore], sets: Sequence[str]) -> 
 
 
 def paired_tests(tests: Sequence[PairedTest], *, first_only: bool = True) -> Table | None:
-    """Exact McNemar tests; `first_only` leaves out other wordings and temperatures."""
-    kept = [t for t in tests if not first_only or (t.temperature == 0 and t.wordings == "canonical")]
+    """Exact McNemar tests; `first_only` leaves out other wordings, temperatures and framings."""
+    kept = [t for t in tests if not first_only or (t.temperature == 0 and t.wordings == "canonical" and not t.framing)]
     if not kept:
         return None
     rows: list[Row] = []
@@ -149,7 +149,7 @@ def paired_tests(tests: Sequence[PairedTest], *, first_only: bool = True) -> Tab
 def _test_row(test: PairedTest, *, short: bool) -> Row:
     name = f"{test.configuration} (task {test.task})"
     if not short:
-        name += f", {test.wordings}, T = {test.temperature:g}"
+        name += f", {test.wordings}, T = {test.temperature:g}{f', {test.framing}' if test.framing else ''}"
     count = f"n {test.n}, {test.unscored} unscored"
     counts = Counts(n=test.n, unscored=test.unscored)
     difference = Difference(test.difference, test.low, test.high, count, method=test.interval, counts=counts)

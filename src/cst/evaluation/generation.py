@@ -1,28 +1,36 @@
 """Held-out prompts to completions, in a paired design: every prompt under every configuration that speaks of its task.
 
-Beside the configurations stand two rows that name none: no system prompt (`none`) and a neutral one (`neutral`). This
-file doesn't know how a model answers, nor what an answer is worth.
+Beside the configurations stand rows that name none: no system prompt (`none`), a neutral one (`neutral`), and one of
+another kind (`unknown`). This file doesn't know how a model answers, nor what an answer is worth.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cst.chat.base import ChatModel, ChatRequest
 from cst.chat.complete import complete
 from cst.errors import DataError
-from cst.records import Completion, Message, Prompt, Record, SafetyConfiguration, Sampling, Text, WordingKind
+from cst.records import Completion, Framing, Message, Prompt, Record, SafetyConfiguration, Sampling, Text, WordingKind
 
 DEFAULT_WORDINGS: tuple[WordingKind, ...] = ("canonical",)
 
+WithoutConfiguration = Mapping[WordingKind, Sequence[str | None]]
+"""System prompts that name no configuration, by the kind of wording that asks for them."""
+
 
 class PlannedCompletion(Record):
-    """A completion that is still to be made; `request.id` is the same for every model, so that draws are shared."""
+    """A completion that is still to be made; `request.id` is the same for every model, so that draws are shared.
+
+    `asked` are the turns as a `framing` puts them; see `framings`.
+    """
 
     request: ChatRequest
     prompt: Prompt
     configuration: Text
     system_prompt: str | None
     wordings: WordingKind
+    framing: Framing | None = None
+    asked: tuple[Message, ...] = ()
 
 
 def completion_requests(
@@ -31,20 +39,26 @@ def completion_requests(
     *,
     wordings: Sequence[WordingKind] = DEFAULT_WORDINGS,
     neutral_system_prompts: Sequence[str] = (),
+    unknown_system_prompts: Sequence[str] = (),
 ) -> list[PlannedCompletion]:
     """What is to be asked, ordered by wordings, configuration and prompt.
 
     `canonical` asks under a configuration's first wording; one without wordings is asked of the prompts that bring a
     system prompt of their own, under that;
-    `held_out` and `unseen` go round the configuration's lists, prompt by prompt; `none` and `neutral` ask each prompt
-    once more without any configuration, and bear the configuration names `none`, `neutral`.
+    `held_out` and `unseen` go round the configuration's lists, prompt by prompt; `none`, `neutral` and `unknown` ask
+    each prompt once more without any configuration, and bear these names as their configuration's.
 
     Raises:
         DataError: the same id twice, wordings that nobody has, or a prompt without the system prompt it needs.
     """
     planned: list[PlannedCompletion] = []
+    others: WithoutConfiguration = {
+        "none": (None,),
+        "neutral": neutral_system_prompts,
+        "unknown": unknown_system_prompts,
+    }
     for kind in dict.fromkeys(wordings):
-        rows = list(_rows(kind, prompts, configurations, neutral_system_prompts))
+        rows = list(_rows(kind, prompts, configurations, others))
         if not rows and kind in ("held_out", "unseen"):
             raise DataError(
                 f"generation.wordings asks for {kind!r}, but no configuration has {kind}_wordings; add some"
@@ -58,11 +72,11 @@ def _rows(
     kind: WordingKind,
     prompts: Sequence[Prompt],
     configurations: Sequence[SafetyConfiguration],
-    neutral_system_prompts: Sequence[str],
+    others: WithoutConfiguration,
 ) -> Iterator[PlannedCompletion]:
-    if kind in ("none", "neutral"):
+    if kind in others:
         tasks = {task for configuration in configurations for task in configuration.tasks}
-        texts = _neutral(neutral_system_prompts) if kind == "neutral" else (None,)
+        texts = _named(kind, others[kind])
         for index, prompt in enumerate(prompt for prompt in prompts if prompt.task in tasks):
             yield _planned(prompt, kind, kind, texts[index % len(texts)])
         return
@@ -75,9 +89,9 @@ def _rows(
             yield _planned(prompt, configuration.name, kind, texts[index % len(texts)])
 
 
-def _neutral(texts: Sequence[str]) -> Sequence[str]:
+def _named(kind: WordingKind, texts: Sequence[str | None]) -> Sequence[str | None]:
     if not texts:
-        raise DataError("generation.wordings asks for 'neutral'; name some in generation.neutral_system_prompts")
+        raise DataError(f"generation.wordings asks for {kind!r}; name some in generation.{kind}_system_prompts")
     return texts
 
 
@@ -131,20 +145,34 @@ def generate(
     *,
     wordings: Sequence[WordingKind] = DEFAULT_WORDINGS,
     neutral_system_prompts: Sequence[str] = (),
+    unknown_system_prompts: Sequence[str] = (),
     sampling: Sampling | None = None,
     model_name: str | None = None,
 ) -> list[Completion]:
-    """Ask `chat` everything that `completion_requests` plans; greedily, unless `sampling` says otherwise.
+    """Ask `chat` everything that `completion_requests` plans; see there and in `ask`."""
+    planned = completion_requests(
+        prompts,
+        configurations,
+        wordings=wordings,
+        neutral_system_prompts=neutral_system_prompts,
+        unknown_system_prompts=unknown_system_prompts,
+    )
+    return ask(planned, chat, sampling=sampling, model_name=model_name)
 
-    A completion's id is `MODEL/T=TEMPERATURE/PROMPT/CONFIGURATION/WORDINGS`; `model_name` stands for the chat's name.
 
-    Raises:
-        DataError: see `completion_requests`.
+def ask(
+    planned: Sequence[PlannedCompletion],
+    chat: ChatModel,
+    *,
+    sampling: Sampling | None = None,
+    model_name: str | None = None,
+) -> list[Completion]:
+    """Everything that is planned, answered; greedily, unless `sampling` says otherwise.
+
+    A completion's id is `MODEL/T=TEMPERATURE/PROMPT/CONFIGURATION/WORDINGS`, and the framing where it has one;
+    `model_name` stands for the chat's name.
     """
     sampling = sampling or Sampling()
-    planned = completion_requests(
-        prompts, configurations, wordings=wordings, neutral_system_prompts=neutral_system_prompts
-    )
     name = model_name or chat.name
     prefix = f"{name}/T={sampling.temperature:g}"
     description = f"generate {name}, T = {sampling.temperature:g}"
@@ -160,6 +188,8 @@ def generate(
             temperature=sampling.temperature,
             text=reply.text,
             finish_reason=reply.finish_reason,
+            framing=row.framing,
+            asked=row.asked,
         )
         for row, reply in zip(planned, replies, strict=True)
     ]

@@ -15,40 +15,14 @@ from markupsafe import Markup
 
 from cst.evaluation import card_tables, figures, further_tables, score_tables
 from cst.evaluation.evidence import Evidence, read_evidence
-from cst.evaluation.figures import Drawing
-from cst.evaluation.samples import Sample, pick_samples
+from cst.evaluation.robustness import robustness_sections
+from cst.evaluation.samples import pick_samples
+from cst.evaluation.section import Section
 from cst.evaluation.tables import INTERVAL_NOTE, Heading, Rate, Row, Table
 from cst.records import Preference, SafetyConfiguration, Side
 from cst.store import uncollected, write_text
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report; `needs` names the files that it is made of, said where there is nothing to show.
-
-    A `folded` part is opened by the reader; `beside` puts the drawing and the tables side by side where there is room.
-    """
-
-    title: str
-    text: str
-    needs: str
-    tables: tuple[Table, ...] = ()
-    drawings: tuple[Drawing, ...] = ()
-    samples: tuple[Sample, ...] = ()
-    folded: bool = False
-    beside: bool = False
-
-    @property
-    def anchor(self) -> str:
-        """What links to the section say."""
-        return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
-
-    @property
-    def is_empty(self) -> bool:
-        """There is nothing to show."""
-        return not (self.tables or self.drawings or self.samples)
 
 
 @dataclass(frozen=True)
@@ -112,7 +86,13 @@ def _present(*values: T | None) -> list[T]:
 
 def sections(evidence: Evidence) -> list[Section]:
     """The report's parts, in order; one without its files is there and empty."""
-    return [*_on_control(evidence), *_on_robustness(evidence), *_on_the_data(evidence), *_on_the_run(evidence)]
+    return [
+        *_on_control(evidence),
+        *_on_limits(evidence),
+        *robustness_sections(evidence),
+        *_on_the_data(evidence),
+        *_on_the_run(evidence),
+    ]
 
 
 def _on_control(evidence: Evidence) -> list[Section]:
@@ -165,7 +145,7 @@ def _on_control(evidence: Evidence) -> list[Section]:
     ]
 
 
-def _on_robustness(evidence: Evidence) -> list[Section]:
+def _on_limits(evidence: Evidence) -> list[Section]:
     scores, capability = evidence.scores, further_tables.table_iii(evidence.capability)
     return [
         Section(
@@ -219,7 +199,8 @@ def _on_the_data(evidence: Evidence) -> list[Section]:
 
 
 def _on_the_run(evidence: Evidence) -> list[Section]:
-    every = score_tables.every_score(evidence.scores) if evidence.scores else None
+    scores = [*evidence.scores, *evidence.framed]
+    every = score_tables.every_score(scores) if scores else None
     tests = further_tables.paired_tests(evidence.tests, first_only=False)
     return [
         Section("Every score and test", "", "scores.json", tuple(_present(every, tests)), folded=True),

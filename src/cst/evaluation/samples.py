@@ -44,7 +44,9 @@ class Sample:
 
 def pick_samples(evidence: Evidence, *, per_task: int = PROMPTS_PER_TASK) -> list[Sample]:
     """The first `per_task` prompts of each task in the order of their hashes; greedy answers, first wordings."""
-    shown = [c for c in evidence.completions if c.temperature == 0 and c.wordings in ("canonical", "none")]
+    shown = [
+        c for c in evidence.completions if c.temperature == 0 and c.wordings in ("canonical", "none") and not c.framing
+    ]
     exhibits = {verdict.completion_id: verdict.exhibits for verdict in evidence.verdicts}
     samples: list[Sample] = []
     for task in dict.fromkeys(completion.prompt.task for completion in shown):

@@ -1,7 +1,7 @@
 """Scores to tables: the paper's Tables I and II, and what it doesn't show.
 
 The paper's symbols are read off the configurations' names; configurations with other names get a table of their own.
-This file knows scores and no files.
+Scores are those of prompts as they are, unless said otherwise. This file knows scores and no files.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -115,7 +115,7 @@ def wordings(scores: Sequence[Score]) -> Table | None:
     rows = [s for s in scores if s.temperature == 0 and s.configuration not in FALLBACKS and s.task != OVER_REFUSAL]
     several = {(s.task, s.configuration) for s in rows if s.wordings != "canonical"}
     kept = [s for s in rows if (s.task, s.configuration) in several]
-    return _by_row(
+    return by_row(
         "Wordings of the system prompt", "wording", kept, _configuration, lambda s: _WORDING_LABELS[s.wordings]
     )
 
@@ -125,7 +125,7 @@ def temperatures(scores: Sequence[Score]) -> Table | None:
     rows = [s for s in scores if s.wordings == "canonical"]
     sampled = {(s.task, s.configuration) for s in rows if s.temperature > 0}
     kept = [s for s in rows if (s.task, s.configuration) in sampled]
-    return _by_row(
+    return by_row(
         "Greedy and sampled answers",
         "temperature",
         kept,
@@ -135,9 +135,9 @@ def temperatures(scores: Sequence[Score]) -> Table | None:
 
 
 def fallbacks(scores: Sequence[Score]) -> Table | None:
-    """No system prompt, or one that names no configuration."""
+    """No system prompt, a neutral one, or one of another kind: none of them names a configuration."""
     rows = [s for s in scores if s.configuration in FALLBACKS and s.temperature == 0]
-    table = _by_row("Without a configuration", "system prompt", rows, _task, lambda s: _fallback_label(s.configuration))
+    table = by_row("Without a configuration", "system prompt", rows, _task, lambda s: _fallback_label(s.configuration))
     if table is None:
         return None
     note = (
@@ -147,17 +147,34 @@ def fallbacks(scores: Sequence[Score]) -> Table | None:
     return Table(table.title, table.columns, table.rows, note)
 
 
+def framings(title: str, first: str, scores: Sequence[Score]) -> Table | None:
+    """One row a framing, one column a model, under headings of what was asked."""
+    return by_row(title, first, scores, framed_configuration, lambda s: framing_label(s.framing or ""))
+
+
+def framing_label(framing: str) -> str:
+    """A framing in words."""
+    return framing.replace("_", " ")
+
+
+def framed_configuration(score: Score) -> str:
+    """The configuration of a framed score; wording and temperature where they aren't the usual ones."""
+    wording = "" if score.wordings == "canonical" else f", {_WORDING_LABELS.get(score.wordings, score.wordings)}"
+    return f"{_configuration(score)}{wording}{f', T = {score.temperature:g}' if score.temperature else ''}"
+
+
 def every_score(scores: Sequence[Score]) -> Table:
     """All of them, one a row."""
     rows = tuple(
-        (label(s.model), s.task, s.configuration, s.wordings, f"{s.temperature:g}", rate_of(s)) for s in scores
+        (label(s.model), s.task, s.configuration, s.wordings, s.framing or "", f"{s.temperature:g}", rate_of(s))
+        for s in scores
     )
-    columns = ("model", "task", "configuration", "wordings", "temperature", "followed")
+    columns = ("model", "task", "configuration", "wordings", "framing", "temperature", "followed")
     return Table("Every score", columns, rows)
 
 
 def _fallback_label(name: str) -> str:
-    return "no system prompt" if name == "none" else "neutral system prompt"
+    return "no system prompt" if name == "none" else f"{name} system prompt"
 
 
 def _task(score: Score) -> str:
@@ -185,7 +202,7 @@ def _by_model(title: str, scores: Sequence[Score], column: Naming) -> Table | No
     return Table(title, ("model", *columns), rows)
 
 
-def _by_row(title: str, first: str, scores: Sequence[Score], heading: Naming, row: Naming) -> Table | None:
+def by_row(title: str, first: str, scores: Sequence[Score], heading: Naming, row: Naming) -> Table | None:
     """One column a model, one row a kind of score, under headings."""
     if not scores:
         return None

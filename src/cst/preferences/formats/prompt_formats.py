@@ -1,7 +1,8 @@
 """Prompts as the field keeps them: cst's records, prompt CSVs, instructions, and conversations.
 
-`goal` is AdvBench's (Zou et al., arXiv 2307.15043), `prompt` with `id` and `type` XSTest's (Röttger et al., arXiv
-2308.01263), `instructions` Safety-Tuned LLaMAs' (Bianchi et al., arXiv 2309.07875) and `instruction` Alpaca's.
+`goal` is AdvBench's (Zou et al., arXiv 2307.15043), `prompt` with `type` and `focus` XSTest's (Röttger et al., arXiv
+2308.01263: columns `id,prompt,type,label,focus,note`), `instructions` Safety-Tuned LLaMAs' (Bianchi et al., arXiv
+2309.07875) and `instruction` Alpaca's.
 """
 
 from collections.abc import Callable
@@ -41,6 +42,35 @@ def _instruction(name: str, instruction: str, given: str, may: tuple[str, ...]) 
     return Format(name, {instruction: TEXT}, read, write, may=(given, *may))
 
 
+SAFE_TASK, UNSAFE_TASK, SAFE_TOPIC, UNSAFE = "over_refusal", "harmless", "benign", "contrast_"
+
+
+def _read_xstest(row: Row) -> Row:
+    """Harmless look-alikes are topic `benign` of over-refusal, their harmful contrasts are requests of task harmless.
+
+    A contrast is told by its `type`, as XSTest's own page has it; type and focus word become groups, because prompts
+    that share one are alike.
+    """
+    kind = text_of(row, "type")
+    is_unsafe, label = kind.startswith(UNSAFE), optional_text_of(row, "label")
+    if label is not None and label != ("unsafe" if is_unsafe else "safe"):
+        raise RowFault(f"has the label {label!r}, and its type {kind!r} says otherwise. Correct one of them.")
+    focus = optional_text_of(row, "focus")
+    return {
+        "text": text_of(row, "prompt"),
+        "task": UNSAFE_TASK if is_unsafe else SAFE_TASK,
+        "topic": kind if is_unsafe else SAFE_TOPIC,
+        "groups": {"type": kind} | ({} if focus is None else {"focus": focus}),
+    }
+
+
+def _write_xstest(prompt: Prompt) -> Row:
+    if prompt.system_prompt is not None:
+        raise RowFault("has a system prompt, and this format has no place for one. Choose one of conversations.")
+    kind = prompt.groups.get("type", prompt.topic or "")
+    return columns_of(said_of(prompt), prompt=prompt.text, type=kind, focus=prompt.groups.get("focus", ""))
+
+
 def _asked(said: Said) -> Row:
     return {"system_prompt": said.system_prompt or None, "history": said.history, "text": said.prompt}
 
@@ -70,6 +100,9 @@ PROMPT_FORMATS: tuple[Format[Prompt], ...] = (
         adds_identity=False,
     ),
     _flat("prompts", "prompt"),
+    Format(
+        "xstest", dict.fromkeys(("prompt", "type", "focus"), TEXT), _read_xstest, _write_xstest, may=("label", "note")
+    ),
     _flat("text", "text"),
     _flat("goals", "goal"),
     _instruction("safety-tuned-llamas", "instructions", "inputs", ("tags",)),
