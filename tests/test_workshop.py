@@ -5,10 +5,9 @@ import pytest
 from cst.chat.base import ChatRequest
 from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError, RecipeError
-from cst.recipe import Arm
 from cst.recipe_file import parse_recipe
-from cst.records import Message, Prompt, Sampling
-from cst.workshop import Workshop, asked_in
+from cst.records import Message, Sampling
+from cst.workshop import Workshop
 
 
 def workshop(tmp_path, text: str) -> Workshop:
@@ -134,25 +133,3 @@ def test_a_recipe_maps_columns_and_names_formats(tmp_path):
     shop = workshop(tmp_path, f"preferences: {{path: {tmp_path / 'rows.jsonl'}, {more}}}")
 
     assert [row.prompt for row in shop.preferences(shop.recipe.preferences)] == ["p"]
-
-
-def test_an_arm_asks_the_first_prompts_of_each_of_its_tasks_in_order():
-    prompts = [Prompt(id=f"{task}{i}", text="Why?", task=task) for i in range(3) for task in "abc"]
-    arm = Arm(wordings="canonical", tasks=("a", "c"), prompts=2)
-
-    assert [prompt.id for prompt in asked_in(arm, prompts)] == ["a0", "c0", "a1", "c1"]
-    assert asked_in(Arm(wordings="none"), prompts) == prompts
-
-
-def test_an_arm_puts_prompts_as_it_says(tmp_path):
-    neutral, unknown = "neutral_system_prompts: [Hi.]", "unknown_system_prompts: [Rhyme.]"
-    shop = workshop(tmp_path, f"configurations: miniature\ngeneration: {{{neutral}, {unknown}}}")
-    asked = [Prompt(id="p", text="Why?", task="harmless")]
-
-    def planned(**arm):
-        return [(row.configuration, row.system_prompt, row.framing) for row in shop.planned(Arm(**arm), asked)]
-
-    assert planned(wordings="unknown") == [("unknown", "Rhyme.", None)]
-    assert planned(wordings="neutral", framings=("plain", "quoted")) == [
-        ("neutral", "Hi.", "plain"), ("neutral", "Hi.", "quoted"),
-    ]  # fmt: skip

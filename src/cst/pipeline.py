@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from cst.budget import Budget
 from cst.capability_stage import capability_stage
+from cst.generation_stage import generation_stage
 from cst.judge_cards import card_stage
 from cst.kept_recipe import keep_recipe
 from cst.preferences.conditioning import condition_each
@@ -21,10 +22,10 @@ from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConf
 from cst.robustness_stage import robustness_stage
 from cst.row_selection import origin_of, row_plan, write_rows
 from cst.run_folder import Outcome, RunFolder, Stage
-from cst.run_models import loaded, start_model, trained
+from cst.run_models import start_model, trained
 from cst.score_stage import score_stage
 from cst.store import RecordFile, read_records, stream_records, write_json, write_records
-from cst.workshop import BASE, Workshop
+from cst.workshop import Workshop
 
 if TYPE_CHECKING:
     from cst.evaluation.scores import CurvePoint
@@ -94,7 +95,7 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
         add("condition", partial(_condition, model=model))
     for model in recipe.models:
         add("train", partial(train_stage, model=model))
-    add("generate", _generate, wanted=held_out)
+    add("generate", generation_stage, wanted=held_out)
     add("judge", _judge, wanted=held_out)
     add("judge", card_stage, wanted=held_out and recipe.judge_card is not None)
     add("score", score_stage, wanted=held_out)
@@ -208,34 +209,6 @@ def _reference_of(model: str, given: Path | None) -> Path | None:
     if given is None or not given.is_dir():
         return given
     return given / "models" / model / "reference.safetensors"
-
-
-def _generate(workshop: Workshop) -> Stage:
-    folder, settings = workshop.folder, workshop.recipe.generation
-
-    def work() -> None:
-        prompts = read_records(folder / "held_out_prompts.jsonl", Prompt)
-        completions: list[Completion] = []
-        for model in (BASE, *workshop.recipe.models):
-            completions.extend(_completions(workshop, model, prompts))
-        write_records(folder / "completions.jsonl", completions)
-
-    def depends() -> list[object]:
-        return [settings, *workshop.configurations, *start_model(workshop)]
-
-    return Stage("generate", depends, ["held_out_prompts.jsonl", *trained(workshop)], ["completions.jsonl"], work)
-
-
-def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> list[Completion]:
-    """All answers of one model, arm by arm; every arm is planned before the first is asked."""
-    from cst.evaluation.generation import ask
-
-    settings = workshop.recipe.generation
-    chat = workshop.chat(loaded(workshop, model), model, settings.batch_size)
-    made: list[Completion] = []
-    for arm, planned in [(arm, workshop.planned(arm, prompts)) for arm in settings.arms]:
-        made += ask(planned, chat, sampling=workshop.sampling(arm.temperature), model_name=model)
-    return made
 
 
 def _judge(workshop: Workshop) -> Stage:

@@ -4,7 +4,6 @@ The only place that knows both what a recipe may say and which rooms answer to i
 first asked for, and once.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -20,7 +19,7 @@ from cst.preferences.quarantine import quarantine_file
 from cst.preferences.sources import Reading, stream_preferences, stream_prompts, without_held_out, without_repeats
 from cst.preferences.splits import hold_out
 from cst.preferences.standing import under_configurations
-from cst.recipe import Arm, DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
+from cst.recipe import DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
 from cst.recipe_models import ChatModelSettings
 from cst.records import Preference, Prompt, SafetyConfiguration, Sampling, Side
 from cst.store import fingerprint_of_file
@@ -29,7 +28,6 @@ from cst.synthesis.casting import cast_of
 if TYPE_CHECKING:
     from cst.chat.base import ChatModel
     from cst.chat.journalled import Journalled
-    from cst.evaluation.generation import PlannedCompletion
     from cst.evaluation.judges.base import Judge
     from cst.models.loading import LoadedModel
     from cst.models.rendering import RenderingDescription
@@ -43,17 +41,6 @@ BASE = "base"
 
 JOURNAL = "journal.sqlite"
 """The file of a run folder in which every model call is written down."""
-
-
-def asked_in(arm: Arm, prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The prompts that an arm asks, in order: of its tasks, and the first of each."""
-    kept: list[Prompt] = []
-    taken: Counter[str] = Counter()
-    for prompt in prompts:
-        if (not arm.tasks or prompt.task in arm.tasks) and (arm.prompts is None or taken[prompt.task] < arm.prompts):
-            kept.append(prompt)
-            taken[prompt.task] += 1
-    return kept
 
 
 def model_folder(path: str) -> str:
@@ -383,25 +370,6 @@ class Workshop:
         settings = self.recipe.generation
         seed = settings.seed + self.recipe.seed
         return Sampling(temperature=temperature, max_new_tokens=settings.max_new_tokens, seed=seed)
-
-    def planned(self, arm: Arm, prompts: Sequence[Prompt]) -> "list[PlannedCompletion]":
-        """What an arm of the recipe asks.
-
-        Raises:
-            DataError: It can't be asked; the message says why.
-        """
-        from cst.evaluation.framings import framed, framings_of
-        from cst.evaluation.generation import completion_requests
-
-        settings = self.recipe.generation
-        plain = completion_requests(
-            asked_in(arm, prompts),
-            self.configurations,
-            wordings=(arm.wordings,),
-            neutral_system_prompts=settings.neutral_system_prompts,
-            unknown_system_prompts=settings.unknown_system_prompts,
-        )
-        return framed(plain, self.configurations, framings_of(arm.framings)) if arm.framings else plain
 
     def close(self) -> None:
         """Close connections, and the journal if it was opened."""

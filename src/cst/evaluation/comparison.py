@@ -13,8 +13,8 @@ from typing import TypeVar
 from cst.evaluation import comparison_tables as made
 from cst.evaluation.compared_runs import ComparedRun, cautions, read_runs
 from cst.evaluation.report import page_environment
-from cst.evaluation.section import Section
 from cst.evaluation.run_differences import RunDifference, differences
+from cst.evaluation.section import Section
 from cst.evaluation.tables import INTERVAL_NOTE, Table
 from cst.store import write_text
 
