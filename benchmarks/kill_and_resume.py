@@ -24,10 +24,14 @@ from pathlib import Path
 SMALL = (
     "prompts.training=[{kind: miniature, task: harmless, n: 64}, {kind: miniature, task: truthfulness, n: 32}, "
     "{kind: miniature, task: over_refusal, n: 32}]",
-    "prompts.held_out=[{kind: miniature, task: harmless, n: 40}, {kind: miniature, task: truthfulness, n: 24}, "
+    "prompts.held_out=[{kind: miniature, task: harmless, n: 60}, {kind: miniature, task: truthfulness, n: 24}, "
     "{kind: miniature, task: over_refusal, n: 24}]",
     "training.max_steps=12",
     "training.save_steps=3",
+    "training.eval_steps=4",
+    "training.eval_prompts=20",
+    "training.eval_tasks=[harmless]",
+    "training.load_best_model_at_end=true",
     "training.snapshot_steps=[4, 12]",
     "training.per_device_train_batch_size=16",
     "generation.batch_size=16",

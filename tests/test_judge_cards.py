@@ -124,7 +124,9 @@ def test_the_recipes_card_is_brought_into_the_folder(home, labelled, tmp_path):
     workshop = Workshop(carded, home)
     write_json(path, make_card(labelled, carded, home, LabelReading(), positive=Side.ORIGINAL))
 
-    assert [step.stage.name for step in steps(workshop, "score")][-4:-1] == ["generate", "judge", "judge-card"]
+    assert [step.stage.name for step in steps(workshop, "score")][-5:] == [
+        *("generate", "judge", "judge-card", "score", "robustness")
+    ]
     assert RunFolder(home).perform(card_stage(workshop)) == "made"
     assert card_of(workshop).judge == "refusal_phrases"
 

@@ -1,6 +1,7 @@
 """Progress passes items through untouched, in plain lines or as a bar on a terminal."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,9 @@ from cst.progress import track
 
 DRAW_A_BAR = (
     "from cst.progress import track; print(list(track('abc', description='work', done=2, note=lambda: '1 [red]')))"
+)
+DRAW_BARS = (
+    "from cst.progress import track\nfor _ in track('ab', description='work'): list(track('cd', description='within'))"
 )
 
 
@@ -64,18 +68,42 @@ def test_an_item_counts_as_done_only_after_the_work_on_it(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-def test_a_terminal_gets_a_bar():
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+def test_of_many_processes_the_first_one_tells(rank, lines):
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW_A_BAR], env=os.environ | {"RANK": rank}, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "['a', 'b', 'c']\n"
+    assert len(done.stderr.splitlines()) == lines
+
+
+def drawn_by(statement):
+    """What a terminal is sent, and what standard output gets."""
     reader, writer = os.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
     done = subprocess.run(
-        [sys.executable, "-c", DRAW_A_BAR], stdout=subprocess.PIPE, stderr=writer, env=environment, check=True
+        [sys.executable, "-c", statement], stdout=subprocess.PIPE, stderr=writer, env=environment, check=True
     )
     drawn = os.read(reader, 100_000).decode()
     os.close(writer)
     os.close(reader)
+    return drawn, done.stdout
 
-    assert done.stdout.split() == [b"['a',", b"'b',", b"'c']"]
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_terminal_gets_a_bar():
+    drawn, output = drawn_by(DRAW_A_BAR)
+
+    assert output.split() == [b"['a',", b"'b',", b"'c']"]
     assert "work" in drawn
     assert "5/5" in drawn
     assert "1 [red]" in drawn
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_work_within_work_gets_its_bar_below():
+    drawn, _ = drawn_by(DRAW_BARS)
+
+    assert re.search(r"work [^\n]*0/2[^\n]*\n[^\n]*within", drawn)
+    assert re.search(r"work [^\n]*1/2[^\n]*\n[^\n]*within", drawn)

@@ -95,6 +95,12 @@ def test_each_section_refuses_unknown_keys_and_is_frozen(section):
             "training.full trains all weights, and model.quantization=4bit",
         ),
         ({"training": {"report_to": ["someone"]}}, "'tensorboard', 'wandb' or 'trackio'"),
+        ({"training": {"early_stopping_patience": 2}}, "early_stopping_patience=2 needs evaluations; set eval_steps"),
+        ({"training": {"load_best_model_at_end": True}}, "load_best_model_at_end=True needs evaluations"),
+        (
+            {"training": {"eval_steps": 20}, "judge": {"kind": "miniature"}},
+            "eval_steps=20 asks for .* the recipe has no prompts.held_out and no configurations; add that",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, says):

@@ -82,7 +82,7 @@ def bring(
 
     verb = cast(Verb, until)
     if is_one_of_many():
-        outcomes = train_together(recipe, home, verb, update=update)
+        outcomes = train_together(recipe, home, verb, update=update, budget=budget)
         if not is_first():
             return
     else:
@@ -159,9 +159,10 @@ def _print_training(home: Path) -> None:
     for folder in sorted((home / "models").glob("*")):
         result = read_result(folder)
         if result is not None:
+            best = "" if result.best_step is None else f"best evaluation at step {result.best_step}, "
             print(
                 f"{folder.name}: {result.steps} steps over {result.rows} rows ({result.dropped} dropped), DPO loss "
-                f"{result.first_loss:.4f} -> {result.last_loss:.4f}, {len(result.alarms)} alarms, in {folder}"
+                f"{result.first_loss:.4f} -> {result.last_loss:.4f}, {len(result.alarms)} alarms, {best}in {folder}"
             )
 
 

@@ -25,7 +25,9 @@ from cst.run_folder import Outcome, RunFolder, Stage
 from cst.run_models import start_model, trained
 from cst.score_stage import score_stage
 from cst.store import RecordFile, read_records, stream_records, write_json, write_records
-from cst.workshop import Workshop
+from cst.training_evaluation import evaluation_curve_stage, set_apart
+from cst.training_stage import preferences_of, train_stage
+from cst.workshop import EVALUATION_PROMPTS, Workshop, held_out_files
 
 if TYPE_CHECKING:
     from cst.evaluation.scores import CurvePoint
@@ -100,32 +102,40 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
     add("judge", card_stage, wanted=held_out and recipe.judge_card is not None)
     add("score", score_stage, wanted=held_out)
     add("score", robustness_stage, wanted=held_out)
-    add("score", _curve, wanted=held_out and recipe.generation.curve_prompts > 0)
+    from_snapshots = held_out and recipe.generation.curve_prompts > 0
+    add("score", _curve, wanted=from_snapshots)
+    add("score", evaluation_curve_stage, wanted=recipe.training.eval_steps is not None and not from_snapshots)
     add("score", capability_stage, wanted=recipe.capabilities is not None)
     add("report", partial(_report, before=made))
     return made
 
 
 def _prompts(workshop: Workshop) -> Stage:
-    folder = workshop.folder
+    folder, settings = workshop.folder, workshop.recipe.training
+    apart = [] if settings.eval_steps is None else [EVALUATION_PROMPTS]
 
     def work() -> None:
         training, held_out = workshop.prompts()
+        asked, scored = set_apart(held_out, settings)
         write_records(folder / "prompts.jsonl", training)
-        write_records(folder / "held_out_prompts.jsonl", held_out)
+        write_records(folder / "held_out_prompts.jsonl", scored)
+        for name in apart:
+            write_records(folder / name, asked)
 
     def depends() -> list[object]:
         shard = [] if workshop.shard is None else [str(workshop.shard)]
         source = workshop.recipe.preferences
         rows = [*origin_of(source), *workshop.configurations] if source is not None and source.held_out_share else []
-        return [workshop.recipe.prompts, workshop.recipe.seed, workshop.prompt_file_fingerprints(), *shard, *rows]
+        asked = [settings.eval_prompts, settings.eval_tasks] if apart else []
+        files = workshop.prompt_file_fingerprints()
+        return [workshop.recipe.prompts, workshop.recipe.seed, files, *shard, *rows, *asked]
 
-    return Stage("prompts", depends, [], ["prompts.jsonl", "held_out_prompts.jsonl"], work)
+    return Stage("prompts", depends, [], ["prompts.jsonl", "held_out_prompts.jsonl", *apart], work)
 
 
 def _synthesize(workshop: Workshop) -> Stage:
     folder, settings, seed = workshop.folder, workshop.recipe.synthesis, workshop.recipe.seed
-    inputs = ["prompts.jsonl", "held_out_prompts.jsonl"]
+    apart = held_out_files(workshop.recipe)
 
     def work() -> None:
         from cst.synthesis.critique import synthesize_in_chunks
@@ -134,7 +144,8 @@ def _synthesize(workshop: Workshop) -> Stage:
 
         assert settings is not None
         chat, named = workshop.synthesis_chats()
-        held_out, judge = read_records(folder / "held_out_prompts.jsonl", Prompt), workshop.side_judge
+        held_out = [prompt for name in apart for prompt in read_records(folder / name, Prompt)]
+        judge = workshop.side_judge
         with RecordFile(folder / "prompts.jsonl", Prompt) as prompts:
             made = synthesize_in_chunks(
                 prompts, chat, settings, chat_models=named, held_out=held_out, judge=judge, seed=seed
@@ -146,6 +157,7 @@ def _synthesize(workshop: Workshop) -> Stage:
     def depends() -> list[object]:
         return [settings, *workshop.judged_by, *workshop.synthesis_models(), seed]
 
+    inputs = ["prompts.jsonl", *apart]
     return Stage("synthesize", depends, inputs, ["pairs.jsonl", "drops.jsonl", "synthesis.json"], work)
 
 
@@ -154,12 +166,8 @@ def _own_pairs(_: Workshop) -> Stage:
     return Stage("pairs", list, ["pairs.jsonl"], ["pairs.jsonl"], lambda: None)
 
 
-def _preferences_of(model: str) -> str:
-    return f"preferences/{model}.jsonl"
-
-
 def _condition(workshop: Workshop, model: str) -> Stage:
-    source, output = workshop.recipe.preferences, workshop.folder / _preferences_of(model)
+    source, output = workshop.recipe.preferences, workshop.folder / preferences_of(model)
     configurations = workshop.configurations_of(model) if workshop.recipe.configurations else []
     plan = row_plan(workshop, model)
 
@@ -178,37 +186,7 @@ def _condition(workshop: Workshop, model: str) -> Stage:
         return [*origin_of(source), *workshop.configurations, *workshop.recipe.models[model], *plan.depends_on]
 
     inputs = [*(["pairs.jsonl"] if source is None else []), *plan.inputs]
-    return Stage(f"condition-{model}", depends, inputs, [_preferences_of(model), *plan.outputs], work)
-
-
-def train_stage(workshop: Workshop, model: str) -> Stage:
-    """Preferences to an adapter (or to weights, where the recipe trains all of them)."""
-    folder = workshop.folder / "models" / model
-    settings = workshop.recipe.training
-    settings = settings.model_copy(update={"seed": settings.seed + workshop.recipe.seed})
-
-    def work() -> None:
-        from cst.training.loop import train
-
-        rows = read_records(workshop.folder / _preferences_of(model), Preference)
-        chosen = settings.model_copy(update={"reference": _reference_of(model, settings.reference)})
-        train(rows, loaded=workshop.load(), settings=chosen, folder=folder, description=f"train {model}")
-
-    def depends() -> list[object]:  # where the reference is taken from changes nothing: another one is refused
-        return [settings.model_copy(update={"reference": None}), workshop.recipe.model, workshop.model_fingerprint]
-
-    home = f"models/{model}"
-    outputs = [str(workshop.tuned_folder(model).relative_to(workshop.folder)), f"{home}/metrics.jsonl"]
-    beside = [f"{home}/{name}" for name in ("training.json", "reference.safetensors", "snapshots", "result.json")]
-    inputs = [_preferences_of(model)]
-    return Stage(f"train-{model}", depends, inputs, outputs, work, clears=[home], by_products=beside)
-
-
-def _reference_of(model: str, given: Path | None) -> Path | None:
-    """The reference that a model may take: its namesake's, where a whole run is given."""
-    if given is None or not given.is_dir():
-        return given
-    return given / "models" / model / "reference.safetensors"
+    return Stage(f"condition-{model}", depends, inputs, [preferences_of(model), *plan.outputs], work)
 
 
 def _judge(workshop: Workshop) -> Stage:

@@ -8,9 +8,10 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
+from cst.budget import Budget
 from cst.errors import RunFolderError
 from cst.kept_recipe import refuse_another_recipe
 from cst.pipeline import Step, Verb, steps
@@ -42,8 +43,12 @@ def leave_the_word() -> None:
         time.sleep(SECONDS_TO_SPEAK)
 
 
-def train_together(recipe: Recipe, folder: Path, verb: Verb, *, update: bool = False) -> dict[str, Outcome]:
+def train_together(
+    recipe: Recipe, folder: Path, verb: Verb, *, update: bool = False, budget: Budget | None = None
+) -> dict[str, Outcome]:
     """Train the recipe's models in this process and its peers; the outcome of each stage of training.
+
+    The calls of a judge that evaluates along the training keep to the budget.
 
     Raises:
         RunFolderError: Another verb than `train` or `update` is asked for, the folder holds another recipe's run, a
@@ -57,10 +62,10 @@ def train_together(recipe: Recipe, folder: Path, verb: Verb, *, update: bool = F
             "`--update` is for one process. Give it to `cst condition`, by itself, first (to `cst train`, if an "
             "adapter of your own has taken the place of a trained one)."
         )
-    home, workshop = RunFolder(folder), Workshop(recipe, folder)
+    home, workshop = RunFolder(folder), Workshop(recipe, folder, budget=budget)
     refuse_another_recipe(workshop)
     _prepare()
-    with home.locked() if is_first() else nullcontext():
+    with closing(workshop), home.locked() if is_first() else nullcontext():
         return _train(home, steps(workshop, "train"))
 
 

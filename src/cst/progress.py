@@ -3,10 +3,15 @@
 This file knows nothing of what is being worked on, and is the only one that draws while work goes on.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 
@@ -27,8 +32,11 @@ def track(
 
     `total` counts all the work, `done` what was finished before (a resumed run starts there). An item counts for
     `weight(item)`: a batch for its rows, 0 for a mere sign of life. Without `total`, a sequence of items is summed up.
-    What `note()` says after an item stands beside the count.
+    What `note()` says after an item stands beside the count. Of several processes under torchrun, the first one shows
+    it.
     """
+    if os.environ.get("RANK", "0") != "0":
+        return iter(items)
     if total is None and isinstance(items, Sequence):
         total = done + sum(weight(item) for item in items)
     weighed = ((item, weight(item)) for item in items)
@@ -39,7 +47,6 @@ def track(
 def _bar(
     items: Iterable[tuple[T, int]], description: str, total: int | None, done: int, note: Callable[[], str]
 ) -> Iterator[T]:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -57,11 +64,19 @@ def _bar(
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=_console()) as progress:
         task = progress.add_task(description, total=total, completed=done, note="")
         for item, weight in items:
             yield item
             progress.update(task, advance=weight, note=note())
+
+
+@cache
+def _console() -> "Console":
+    """One for all bars, so that work within other work gets its bar below the other's."""
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 def _lines(

@@ -13,9 +13,7 @@ from cst.preferences.selection import TaskRows, select
 from cst.recipe import PreferenceFile
 from cst.records import Preference, Prompt
 from cst.store import fingerprint_of_file, read_records, write_json, write_records
-from cst.workshop import Workshop
-
-HELD_OUT = "held_out_prompts.jsonl"
+from cst.workshop import Workshop, held_out_files
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def row_plan(workshop: Workshop, model: str) -> RowPlan:
     speaking = [] if takes_all else workshop.configurations_of(model)
     tasks = {task for configuration in speaking for task in configuration.tasks}
     weights = {task: weight for task, weight in recipe.mixing.items() if takes_all or task in tasks}
-    inputs = (HELD_OUT,) if is_file and recipe.holds_out_prompts else ()
+    inputs = held_out_files(recipe) if is_file and recipe.holds_out_prompts else ()
     outputs = (counts_of(model),) if inputs or recipe.mixing else ()
     return RowPlan(weights if recipe.mixing else None, recipe.seed, inputs, outputs)
 

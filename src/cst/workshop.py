@@ -43,6 +43,15 @@ JOURNAL = "journal.sqlite"
 """The file of a run folder in which every model call is written down."""
 
 
+HELD_OUT_PROMPTS, EVALUATION_PROMPTS = "held_out_prompts.jsonl", "evaluation_prompts.jsonl"
+"""Prompts to score models on; and those among the held-out ones that are asked while a model is trained."""
+
+
+def held_out_files(recipe: Recipe) -> tuple[str, ...]:
+    """The files of a run folder with prompts that nothing may be trained on."""
+    return (HELD_OUT_PROMPTS,) if recipe.training.eval_steps is None else (HELD_OUT_PROMPTS, EVALUATION_PROMPTS)
+
+
 def model_folder(path: str) -> str:
     """A model's folder or hub id; the word `miniature` names the one that ships with cst."""
     if path != "miniature":

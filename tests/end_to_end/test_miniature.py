@@ -21,10 +21,14 @@ from cst.store import read_json, read_records, write_records
 SMALL = (
     "prompts.training=[{kind: miniature, task: harmless, n: 24}, {kind: miniature, task: truthfulness, n: 12}, "
     "{kind: miniature, task: over_refusal, n: 12}]",
-    "prompts.held_out=[{kind: miniature, task: harmless, n: 12}, {kind: miniature, task: truthfulness, n: 8}, "
+    "prompts.held_out=[{kind: miniature, task: harmless, n: 16}, {kind: miniature, task: truthfulness, n: 8}, "
     "{kind: miniature, task: over_refusal, n: 8}]",
     "training.max_steps=4",
     "training.save_steps=1",
+    "training.eval_steps=2",
+    "training.eval_prompts=4",
+    "training.eval_tasks=[harmless]",
+    "training.load_best_model_at_end=true",
     "training.snapshot_steps=[2, 4]",
     "training.per_device_train_batch_size=8",
     "generation.curve_prompts=6",

@@ -4,10 +4,13 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
+from held_out import by_length, held_out
 from tiny import load_tiny, mirrored_preferences
 from torch import nn
 from torch.distributed.tensor import DTensor
@@ -15,13 +18,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cst.errors import TrainingError
 from cst.recipe import TrainingSettings
+from cst.records import Completion, Verdict
 from cst.training.loop import train
 
 
 @dataclass(frozen=True)
 class Job:
     """A training of `rows` rows in `folder`, sharded as `accelerate launch --use_fsdp --fsdp_version 2` asks for it,
-    and another one of the same model in `again`.
+    and another one of the same model in `again`. With `eval_steps` among its settings, it is evaluated.
 
     After `after` optimizer steps something happens: all processes break off, or the process `rank` is killed, or its
     trained weights alone are no numbers any more.
@@ -62,9 +66,10 @@ def do(model: Path, job: Job) -> None:
     loaded = load_tiny(model)
     hook = register_optimizer_step_post_hook(happen)
     settings = TrainingSettings.model_validate(job.settings)
+    asked = None if settings.eval_steps is None else held_out(5, judge=partial(tell, job))
     try:
         for folder in (job.folder, job.again) if job.again else (job.folder,):
-            train(rows, loaded=loaded, settings=settings, folder=Path(folder))
+            train(rows, loaded=loaded, settings=settings, folder=Path(folder), held_out=asked)
         Path(f"{job.folder}.held-{RANK}").write_text(str(share_held(loaded.model)))
     except BrokenOff:
         pass
@@ -72,6 +77,13 @@ def do(model: Path, job: Job) -> None:
         Path(f"{job.folder}.refused-{RANK}").write_text(str(error))
     finally:
         hook.remove()
+
+
+def tell(job: Job, completions: Sequence[Completion]) -> list[Verdict]:
+    """A judge's verdicts, and in a file beside the folder, how often each process is asked for them."""
+    with Path(f"{job.folder}.judged-{RANK}").open("a") as file:
+        file.write(f"{len(completions)}\n")
+    return by_length(completions)
 
 
 def share_held(model: nn.Module) -> float:

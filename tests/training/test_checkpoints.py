@@ -49,6 +49,16 @@ def test_the_last_and_the_one_before_are_kept_and_half_ones_are_not_seen(tmp_pat
     assert checkpoints(tmp_path) == []
 
 
+def test_the_best_one_is_kept_as_long_as_it_is_the_best(tmp_path: Path):
+    model, optimizer = policy()
+    update(model, optimizer, 0)
+    kept = []
+    for step, best in ((1, None), (2, 1), (3, 1), (4, 1), (5, 4), (6, 4)):
+        save_checkpoint(tmp_path, step=step, model=model, optimizer=optimizer, metrics=[], best=best)
+        kept.append([int(path.name.removeprefix("step-")) for path in checkpoints(tmp_path)])
+    assert kept == [[1], [1, 2], [1, 2, 3], [1, 3, 4], [4, 5], [4, 5, 6]]
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "metrics.jsonl", "state.json"])
 @pytest.mark.parametrize("how", ["cut", "gone", "flipped"])
 def test_a_damaged_checkpoint_is_named(name: str, how: str, tmp_path: Path):

@@ -38,6 +38,7 @@ KINDS: dict[str, Job] = {
     "padded": Job("", rows=5, settings=SETTINGS | {"per_device_train_batch_size": 1, "lora_dropout": 1e-12}),  # 2, 2, 1
     "recomputed": Job("", settings=SETTINGS | {"gradient_checkpointing": True, "snapshot_steps": [4]}),
 }
+EVALUATED = Job("", settings=SETTINGS | {"eval_steps": 2, "load_best_model_at_end": True, "lora_dropout": 1e-12})
 MANY = ["2", "2s", "4", "4s"]
 """How many processes; s: sharded."""
 
@@ -50,6 +51,7 @@ def jobs_of(folder: Path, world: str) -> list[Job]:
     found = [replace(job, folder=str(folder / f"{world}-{kind}")) for kind, job in KINDS.items()]
     found[1] = replace(found[1], again=f"{found[1].folder}-again")
     found.append(replace(KINDS["packed"], folder=str(folder / f"{world}-diverging"), after=4, event="no numbers"))
+    found.append(replace(EVALUATED, folder=str(folder / f"{world}-evaluated")))
     return [replace(job, sharded=world.endswith("s")) for job in found]
 
 
@@ -143,6 +145,23 @@ def test_the_same_number_of_processes_ends_in_the_same_bytes(name: str, done: Pa
     whole = "2s-packed" if name == "2s-2s" else "2-packed"
     assert files(done / name) == files(done / whole)
     assert files(done / whole) != files(done / "1-packed"), "another order of sums would be seen"
+
+
+@pytest.mark.parametrize("world", ["2", "4"])
+def test_processes_share_out_the_answers_and_the_first_one_judges(world: str, done: Path):
+    """Five prompts under two configurations, after steps 2, 4 and 6; the best weights are those that one would take."""
+    ours, alone = done / f"{world}-evaluated", done / "1-evaluated"
+    assert [line.evaluation for line in metrics(ours)] == [line.evaluation for line in metrics(alone)]
+    assert (done / f"{world}-evaluated.judged-0").read_text() == "10\n10\n10\n"
+    assert not (done / f"{world}-evaluated.judged-1").exists()
+    assert_the_same(ours, alone)
+
+
+@pytest.mark.parametrize("world", ["2s", "4s"])
+def test_a_sharded_model_is_not_evaluated(world: str, done: Path):
+    for rank in range(int(world[0])):
+        assert "Launch without --use_fsdp" in (done / f"{world}-evaluated.refused-{rank}").read_text()
+    assert not (done / f"{world}-evaluated" / "training.json").exists()
 
 
 @pytest.mark.parametrize("world", ["1", *MANY])

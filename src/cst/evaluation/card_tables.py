@@ -75,8 +75,8 @@ def corrected_table(scores: Sequence[Score], corrected: Sequence[CorrectedScore]
     )
 
 
-def _key(score: Score | CorrectedScore) -> tuple[str, str, str, str, float]:
-    return score.model, score.task, score.configuration, score.wordings, score.temperature
+def _key(score: Score | CorrectedScore) -> tuple[str, str, str, str, float, str | None]:
+    return score.model, score.task, score.configuration, score.wordings, score.temperature, score.framing
 
 
 def _name(score: Score) -> str:

@@ -15,7 +15,7 @@ from cst.evaluation.confusion import Confusion, Count, SideCounts
 from cst.evaluation.intervals import Interval, quantile, wilson
 from cst.evaluation.judge_card import JudgeCard
 from cst.evaluation.scores import Cell, Outcome
-from cst.records import NOT_WRITTEN_IF_EMPTY, Record, Score, Side, Text, WordingKind
+from cst.records import NOT_WRITTEN_IF_EMPTY, NOT_WRITTEN_IF_NONE, Framing, Record, Score, Side, Text, WordingKind
 
 ROUNDING = 1e-12
 """Sums of shares that ought to be 1 are off by less."""
@@ -33,6 +33,7 @@ class CorrectedScore(Record):
     configuration: Text
     wordings: WordingKind
     temperature: Annotated[float, Field(ge=0)]
+    framing: Annotated[Framing | None, NOT_WRITTEN_IF_NONE] = None
     followed: Count
     n: Count
     value: float | None

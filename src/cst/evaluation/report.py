@@ -115,7 +115,7 @@ def _on_control(evidence: Evidence) -> list[Section]:
         ),
         Section(
             "Control along the training",
-            "The same scores at snapshots of the adapter, on a smaller set of held-out prompts.",
+            "The same scores on the way, on a smaller set of held-out prompts.",
             "curve.json",
             drawings=tuple(_present(figures.control_along_training(evidence.curve))),
         ),

@@ -31,7 +31,7 @@ def write_results(folder: Path, output: Path, *, kinds: Sequence[FigureKind] = (
     written = [*write_tables(output / "tables", tables), *write_figures(output / "figures", drawings, kinds)]
     pictures = [(f"figures/{drawing.name}.{kinds[0]}", drawing.caption) for drawing in drawings]
     texts = {
-        output / "tables" / "scores.csv": csv_of_scores(evidence.scores),
+        output / "tables" / "scores.csv": csv_of_scores([*evidence.scores, *evidence.framed]),
         output / "results.tex": document([f"tables/{name}.tex" for name in tables], pictures),
     }
     for path, text in texts.items():

@@ -53,15 +53,23 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def save_checkpoint(
-    parent: Path, *, step: int, model: nn.Module, optimizer: AdamW, metrics: Sequence[StepMetrics]
+    parent: Path,
+    *,
+    step: int,
+    model: nn.Module,
+    optimizer: AdamW,
+    metrics: Sequence[StepMetrics],
+    best: int | None = None,
 ) -> Path:
-    """Write one checkpoint beside the last one; those before that are removed first, so that there are two at most.
+    """Write one checkpoint beside the last one; those before that are removed first, but for that of step `best`.
 
     Raises:
         DataError: The system doesn't let it be written; the last one is as it was.
     """
+    kept = None if best is None else step_folder(parent, best)
     for older in checkpoints(parent)[:-1]:
-        shutil.rmtree(older)
+        if older != kept:
+            shutil.rmtree(older)
     parameters = trained(model)
     folder = step_folder(parent, step)
     with whole_folder(folder) as partial:
@@ -111,13 +119,20 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 @torch.no_grad()
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: AdamW) -> None:
     """Put a checkpoint's weights into `model` and its moments into `optimizer`, both in place."""
+    restore_weights(checkpoint, model)
     for name, parameter in trained(model).items():
-        parameter.copy_(checkpoint.weights[name])
         keys = {moment: f"{moment}/{name}" for moment in ("step", "exp_avg", "exp_avg_sq")}
         if keys["step"] in checkpoint.moments:  # a weight that the loss doesn't reach has none
             optimizer.state[parameter] = {
                 moment: _placed(checkpoint.moments[key], moment, parameter) for moment, key in keys.items()
             }
+
+
+@torch.no_grad()
+def restore_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
+    """Put a checkpoint's weights into `model`, in place."""
+    for name, parameter in trained(model).items():
+        parameter.copy_(checkpoint.weights[name])
 
 
 def _placed(value: Tensor, moment: str, parameter: nn.Parameter) -> Tensor:

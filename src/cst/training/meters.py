@@ -5,11 +5,12 @@ This file knows neither models nor files.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from cst.records import Record
+from cst.records import NOT_WRITTEN_IF_NONE, Record, Score
 
 SINKING_NATS_PER_TOKEN = -0.2
 """Alarm where a step's chosen responses are, per token, less likely than under the reference by more than this.
@@ -64,11 +65,32 @@ class ConfigurationMetrics(Record):
     chosen_log_ratio_per_token: float
 
 
+class Evaluation(Record):
+    """How held-out prompts are answered after a step: every score with its n, unscored count and interval.
+
+    `metric` is what evaluations are compared by, the higher the better; None where a rate that decides isn't known.
+    """
+
+    metric: float | None
+    scores: tuple[Score, ...]
+
+    def scalars(self) -> dict[str, float]:
+        """What trackers are sent, by names such as `eval/harmless/uncensored/rate`."""
+        told = {} if self.metric is None else {"eval/metric": self.metric}
+        for score in self.scores:
+            name = f"eval/{score.task}/{score.configuration}"
+            told |= {} if score.rate is None else {f"{name}/rate": score.rate}
+            told |= {f"{name}/low": score.low, f"{name}/high": score.high}
+            told |= {f"{name}/n": score.n, f"{name}/unscored": score.unscored}
+        return told
+
+
 class StepMetrics(Record):
     """One line of metrics.jsonl: means over the rows of an optimizer step, before its update.
 
     `epoch` is the share of epochs done with this step. `margin` is the unscaled one; `accuracy` the share of rows where
-    it is above 0. `sinking` names the configurations whose chosen log-probs raise the alarm.
+    it is above 0. `sinking` names the configurations whose chosen log-probs raise the alarm. `evaluation` alone is of
+    after the update, where one was due.
     """
 
     step: int
@@ -82,6 +104,7 @@ class StepMetrics(Record):
     grad_norm: float
     configurations: dict[str, ConfigurationMetrics]
     sinking: tuple[str, ...]
+    evaluation: Annotated[Evaluation | None, NOT_WRITTEN_IF_NONE] = None
 
 
 @dataclass(frozen=True)

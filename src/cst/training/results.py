@@ -19,6 +19,7 @@ from cst.errors import TrainingError
 from cst.records import Record
 from cst.store import parse_record, read_json, read_records, read_text, write_json
 from cst.training.meters import Alarm, StepMetrics, alarms
+from cst.training.stopping import best_step
 
 REFERENCE, METRICS, CHECKPOINTS, SNAPSHOTS = "reference.safetensors", "metrics.jsonl", "checkpoints", "snapshots"
 _IDENTITY, _RESULT = "training.json", "result.json"
@@ -29,7 +30,7 @@ class TrainingResult:
     """What a training came to. Losses are means over the rows of the first and the last step.
 
     `adapter` is the folder of the adapter, or None where all weights were trained; then `model` is the folder of the
-    model. `dropped` rows were over the length limit.
+    model. `dropped` rows were over the length limit. `best_step` is that of the best evaluation, None without one.
     """
 
     steps: int
@@ -40,6 +41,7 @@ class TrainingResult:
     adapter: Path | None
     model: Path | None
     alarms: tuple[Alarm, ...]
+    best_step: int | None = None
 
 
 class Outcome(Record):
@@ -51,6 +53,7 @@ class Outcome(Record):
     first_loss: float
     last_loss: float
     tuned: str
+    best_step: int | None = None
 
 
 def tuned_folder(folder: Path, *, full: bool) -> Path:
@@ -101,6 +104,7 @@ def write_result(folder: Path, metrics: list[StepMetrics], *, rows: int, dropped
         first_loss=metrics[0].loss,
         last_loss=metrics[-1].loss,
         tuned=tuned.name,
+        best_step=best_step(metrics),
     )
     write_json(folder / _RESULT, outcome)
 
@@ -124,4 +128,5 @@ def read_result(folder: Path) -> TrainingResult | None:
         adapter=tuned if outcome.tuned == "adapter" else None,
         model=tuned if outcome.tuned == "model" else None,
         alarms=alarms(read_records(folder / METRICS, StepMetrics)),
+        best_step=outcome.best_step,
     )

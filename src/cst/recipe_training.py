@@ -1,0 +1,104 @@
+"""The section of a recipe on training: from preferences to an adapter.
+
+This file owns the words that a user may write of it; the rest is in `recipe`. It knows no room.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cst.records import Record, Text
+
+
+class TrainingSettings(Record):
+    """Preferences to an adapter. Names are Hugging Face's where one exists; rates and ranks are the paper's."""
+
+    loss_type: Literal["sigmoid", "ipo"] = Field(
+        default="sigmoid", description="`sigmoid` is DPO's loss (Rafailov et al. 2023), `ipo` that of Azar et al. 2023."
+    )
+    beta: float = Field(default=0.1, gt=0, le=100, description="Strength of the tie to the reference model.")
+    nll_weight: float = Field(
+        default=0.0, ge=0, le=100, description="Weight of the chosen response's mean per-token NLL, as an anchor."
+    )
+    learning_rate: float = Field(default=5e-5, gt=0, le=1, description="Peak learning rate of AdamW.")
+    per_device_train_batch_size: int = Field(
+        default=2, ge=1, le=65536, description="Rows of a step, times the next key; where padded, also of a pass."
+    )
+    gradient_accumulation_steps: int = Field(
+        default=4, ge=1, le=65536, description="An optimizer step takes this many times as many rows."
+    )
+    tokens_per_pack: int | None = Field(
+        default=None, ge=2, description="Unique tokens in one forward pass; less needs less memory. By default 3072."
+    )
+    num_train_epochs: int = Field(
+        default=1, ge=1, le=1000, description="Passes over the rows, if max_steps is not set."
+    )
+    max_steps: int | None = Field(default=None, ge=1, description="Optimizer steps; epochs are repeated to reach them.")
+    warmup_ratio: float = Field(default=0.1, ge=0, le=1, description="Share of the steps with a rising learning rate.")
+    lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="How the learning rate falls after the warm-up."
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are clipped to this norm.")
+    weight_decay: float = Field(default=0.0, ge=0, le=10, description="Weight decay of AdamW.")
+    max_length: int | None = Field(
+        default=None, ge=2, description="Longest row in tokens; by default what the model takes. Nothing is ever cut."
+    )
+    drop_long: bool = Field(default=False, description="Drop rows over max_length (counted) instead of refusing them.")
+    full: bool = Field(default=False, description="Train all weights instead of a LoRA adapter.")
+    lora_r: int = Field(default=24, ge=1, le=4096, description="Rank of the LoRA adapter.")
+    lora_alpha: float = Field(default=48, gt=0, description="Scale of the LoRA adapter: alpha / r.")
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
+    lora_target_modules: Literal["all-linear"] | tuple[Text, ...] = Field(
+        default="all-linear", description="Modules with an adapter; `all-linear` leaves out the output head."
+    )
+    gradient_checkpointing: Literal["auto"] | bool = Field(
+        default="auto", description="Compute activations again in the backward pass; `auto`: if they don't fit."
+    )
+    mixed_precision: Literal["auto", "no", "bf16"] = Field(
+        default="auto", description="Autocast of the forward pass; `auto` is bf16 where weights in memory have 16 bits."
+    )
+    eval_steps: int | None = Field(
+        default=None, ge=1, description="Optimizer steps between two evaluations on held-out prompts; none by default."
+    )
+    eval_prompts: int = Field(
+        default=40, ge=1, description="Held-out prompts a task that are set apart for that, and not scored afterwards."
+    )
+    eval_tasks: tuple[Text, ...] = Field(
+        default=(), description="Tasks whose prompts are asked then; by default all that are held out."
+    )
+    metric_for_best_model: Literal["worst_rate", "mean_rate"] = Field(
+        default="worst_rate",
+        description="What evaluations are compared by: lowest or mean rate of the configurations trained on.",
+    )
+    early_stopping_patience: int | None = Field(
+        default=None, ge=1, description="Stop after so many evaluations without improvement; never by default."
+    )
+    early_stopping_threshold: float = Field(
+        default=0.0, ge=0, le=1, description="What the metric must rise by, and more, to count as an improvement."
+    )
+    load_best_model_at_end: bool = Field(
+        default=False, description="Hand on the weights of the best evaluation instead of the last ones."
+    )
+    logging_steps: int = Field(default=1, ge=1, description="Optimizer steps between two entries of log and trackers.")
+    save_steps: int = Field(default=50, ge=1, description="Optimizer steps between two checkpoints.")
+    snapshot_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(), description="Steps whose adapter is kept, to draw scores along the training."
+    )
+    reference: Path | None = Field(
+        default=None,
+        description="A run's folder, or a reference.safetensors, to take the start model's log-probs from.",
+    )
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        default=(), description="Trackers that metrics are also sent to."
+    )
+    seed: int = Field(default=0, ge=0, description="Order of rows, adapter's start values, dropout.")
+
+    @model_validator(mode="after")
+    def _decides_on_evaluations(self) -> "TrainingSettings":
+        if self.eval_steps is not None:
+            return self
+        for name in ("early_stopping_patience", "load_best_model_at_end"):
+            if getattr(self, name):
+                raise ValueError(f"{name}={getattr(self, name)} needs evaluations; set eval_steps, or leave it out")
+        return self
