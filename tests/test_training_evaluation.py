@@ -1,10 +1,13 @@
 """Evaluation along a training as a recipe asks for it: prompts set apart, scores in metrics and curve."""
 
+import json
+
 import pytest
 
 import cst
 from cst.errors import RecipeError
 from cst.evaluation.scores import CurvePoint
+from cst.miniature.system_prompts import S1
 from cst.recipe import TrainingSettings
 from cst.recipe_file import parse_recipe
 from cst.records import Prompt
@@ -35,7 +38,8 @@ def recipe(folder, text=RECIPE, *changes):
 
 @pytest.fixture
 def folder(tmp_path):
-    rows = [f'{{"prompt": "Question {i}?", "chosen": "Yes.", "rejected": "No."}}\n' for i in range(4)]
+    asked = {"task": "harmless", "system": S1, "chosen": "Yes.", "rejected": "No."}
+    rows = [json.dumps({"prompt": f"Question {i}?", **asked}) + "\n" for i in range(4)]
     (tmp_path / "rows.jsonl").write_text("".join(rows))
     return tmp_path
 

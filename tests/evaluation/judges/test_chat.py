@@ -58,6 +58,17 @@ def test_several_rubrics_must_name_the_same_side_and_are_kept_as_votes(answer, s
     assert [vote.judge for vote in opinion.votes] == ["first", "second"]
 
 
+@pytest.mark.parametrize(("persona", "asked"), [("You are Ann.", ["first", "own"]), (None, ["first"])])
+def test_of_several_rubrics_one_about_the_system_prompt_is_left_out_where_there_is_none(persona, asked):
+    own = Rubric(name="own", template="{system_prompt} own: {answer}", labels=BINARY)
+    seen = Candidate(prompt=prompt("p0", "persona").model_copy(update={"system_prompt": persona}), text="1")
+    for rubrics, names in (([FIRST, own], asked), ([own], ["own"])):
+        judge = ChatJudge("scripted", {"persona": rubrics}, lambda _: ScriptedChat(lambda _: "[[1]]"))
+        [opinion] = judge.opinions([seen])
+        assert opinion.exhibits is Side.REVISED
+        assert opinion.explanation == "; ".join(f"{name}: says [[1]]" for name in names)
+
+
 def test_a_task_without_rubric_is_unscored_and_nobody_is_asked():
     chat = ScriptedChat(says)
     [opinion] = judge_with(chat).opinions([candidate("1", "sums")])

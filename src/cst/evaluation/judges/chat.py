@@ -60,8 +60,11 @@ class ChatJudge:
         ]
 
     def _questions(self, candidate: Candidate) -> list[Question]:
-        rubrics = self._rubrics.get(candidate.prompt.task, ()) if candidate.text.strip() else ()
-        seed = self._sampling.seed
+        if not candidate.text.strip():
+            return []
+        seed, rubrics = self._sampling.seed, self._rubrics.get(candidate.prompt.task, ())
+        if candidate.prompt.system_prompt is None:  # of several, one about a persona has nothing to ask then
+            rubrics = [rubric for rubric in rubrics if not rubric.needs_system_prompt] or rubrics
         return [question(rubric, candidate, seed=seed, leads=self._reads_logits) for rubric in rubrics]
 
     def _replies(self, questions: Mapping[str, Question]) -> dict[str, ChatReply]:

@@ -49,6 +49,11 @@ class Rubric(Record):
         """Whether its verdict is known by a nonce."""
         return "nonce" in placeholders(self.template)
 
+    @property
+    def needs_system_prompt(self) -> bool:
+        """Whether it asks about the system prompt that the data brings."""
+        return "system_prompt" in placeholders(self.template)
+
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:
         fault = self._fault()
