@@ -15,7 +15,7 @@ def test_table_iii_has_sets_averages_and_changes(run: Path) -> None:
     )
     kinds = [row.text if isinstance(row, Heading) else type(row[1]) for row in table.rows]
     assert kinds == ["this run", Rate, Rate, Rate, "change against the start model, same items", Difference, Difference]
-    assert "arc_challenge: acc, 0 worked examples" in table.note
+    assert "arc_challenge, mmlu, truthfulqa_mc2: acc, 0 worked examples. The mean" in table.note
     assert "through the chat template" in table.note
 
 

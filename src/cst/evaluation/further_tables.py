@@ -54,11 +54,14 @@ def table_iii(scores: Sequence[CapabilityScore]) -> Table | None:
 
 
 def _how_asked(scores: Sequence[CapabilityScore]) -> str:
-    asked = {score.set: f"{score.set}: {score.metric}, {score.num_fewshot} worked examples" for score in scores}
+    alike: dict[str, dict[str, None]] = {}
+    for score in scores:
+        alike.setdefault(f"{score.metric}, {score.num_fewshot} worked examples", {})[score.set] = None
+    asked = "; ".join(f"{', '.join(sets)}: {how}" for how, sets in alike.items())
     templates = {score.chat_template for score in scores} - {None}
     through = "through the chat template" if templates else "as plain text"
     return (
-        f"Answered {through}, by the log-probs of the given answers (lm-eval). {'; '.join(asked.values())}. The mean "
+        f"Answered {through}, by the log-probs of the given answers (lm-eval). {asked}. The mean "
         "over items: 95 % Wilson interval where an item is right or wrong, a bootstrap over items where it is a share. "
         "Changes are paired by item: Newcombe's interval, or a bootstrap over items where that is wider, and the exact "
         "McNemar test. An average lies between the means of its sets' bounds: wide enough however they hang together."

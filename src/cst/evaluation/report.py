@@ -125,12 +125,7 @@ def _on_control(evidence: Evidence) -> list[Section]:
             "paired_tests.json",
             tuple(_present(further_tables.paired_tests(evidence.tests))),
         ),
-        Section(
-            "Agreement of the judges",
-            "Where several judges voted, how far they see the same in an answer, beyond what chance would give.",
-            "agreement.json, from a judge of kind panel",
-            tuple(_present(further_tables.agreement(evidence.agreement))),
-        ),
+        *_agreement(evidence),
         Section(
             "The judge's own errors",
             "The judge, tried on answers that people labelled, and what scores would be if it never erred.",
@@ -143,6 +138,13 @@ def _on_control(evidence: Evidence) -> list[Section]:
             ),
         ),
     ]
+
+
+def _agreement(evidence: Evidence) -> list[Section]:
+    """A section of its own where several judges voted, and none elsewhere."""
+    table = further_tables.agreement(evidence.agreement)
+    said = "How far the judges that voted see the same in an answer, beyond what chance would give."
+    return [] if table is None else [Section("Agreement of the judges", said, "agreement.json", (table,))]
 
 
 def _on_limits(evidence: Evidence) -> list[Section]:
