@@ -85,7 +85,7 @@ SHORTENED := awk '!/already satisfied|Obtaining dependency|Using cached|metadata
 $(CORE): constraints.txt pyproject.toml
 	@set -eu -o pipefail; $(begin); rm -f $(DEV); \
 	echo "Installing cst and what it stands on (some minutes; 6 GB on disk with the GPU build of torch, else 2)"; \
-	$(PIP) -q hatchling editables; \
+	$(PIP) -q hatchling editables setuptools; \
 	$(PIP) --no-build-isolation -e '.[capabilities]' | $(SHORTENED); \
 	rm .venv/.half-made; touch $@
 
