@@ -103,8 +103,7 @@ class Calls:
 
     def _refuse_secret(self, answer: object) -> None:
         """A server that says the key would have it written into the journal."""
-        said = str(answer)
-        if self._masked(said) != said:
+        if len(self._key) >= SHORTEST_SECRET and self._key in str(answer):
             raise unusable("it holds the key that it was sent")
 
 
