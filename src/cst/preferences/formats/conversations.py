@@ -5,7 +5,7 @@ one text (Anthropic's HH). This file knows no format as a whole.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -153,8 +153,3 @@ def columns_of(said: Said, **columns: object) -> Row:
     if said.history:
         raise RowFault("has a history, and this format holds one turn. Choose one of conversations.")
     return ({} if said.system_prompt is None else {"system": said.system_prompt}) | columns
-
-
-def fields_of(said: Said, **fields: object) -> Mapping[str, object]:
-    """The fields of a record that a conversation gives, and further ones."""
-    return {"system_prompt": said.system_prompt, "history": said.history, **fields}
