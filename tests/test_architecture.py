@@ -20,7 +20,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 HALL = {
     *("budget", "checksums", "errors", "faults", "journal", "journal_merging", "markers", "near_duplicates"),
-    *("progress", "recipe", "recipe_file", "recipe_harm_judges", "recipe_judges", "recipe_models", "recipe_training"),
+    *("progress", "recipe", "recipe_data", "recipe_file", "recipe_harm_judges", "recipe_judges", "recipe_mixture"),
+    *("recipe_models", "recipe_training"),
     *("records", "refusals", "run_folder", "store", "templates", "write_ahead_log"),
 }
 TOOLS = {"chat", "models"}

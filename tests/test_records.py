@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from cst import records
 from cst.records import (
     Completion,
+    Demonstration,
     Drop,
     Message,
     MultipleChoiceItem,
@@ -36,6 +37,7 @@ EXAMPLES = [
     ResponsePair(prompt=PROMPT, original="So.", critique=None, revised="No.", author="hand"),
     TranscriptStep(step="critique_2", model="m", principle="kind", request="Well?", text="Hm.", finish_reason="stop"),
     Drop(prompt_id="p1", task="harmless", reason="original_empty"),
+    Demonstration(id="d1", task="instructions", prompt="Count it.\na, b", input="a, b", response="Two."),
     Preference(id="p1/s1", task="t", configuration="s1", prompt="x", chosen="a", rejected="b"),
     Completion(
         id="c", prompt=PROMPT, configuration="s1", system_prompt=None, wordings="canonical", model="base",
@@ -183,3 +185,25 @@ def test_what_makes_no_sense_is_refused_by_its_field(kind, values, field):
 def test_a_right_answer_that_is_no_choice_is_refused():
     with pytest.raises(ValidationError, match="answer=2 names none of the 2 choices"):
         MultipleChoiceItem(id="m", set="s", question="q", choices=("a", "b"), answer=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (Message, {"role": "user", "content": "Count it.\na, b"}),
+        (Prompt, {"id": "p", "task": "t", "text": "Count it.\na, b"}),
+        (Demonstration, {"id": "d", "task": "t", "prompt": "Count it.\na, b", "response": "Two."}),
+    ],
+)
+def test_an_input_is_the_last_lines_of_its_text(kind: type[Record], fields: dict[str, str]):
+    assert kind.model_validate(fields | {"input": "a, b"}).model_dump()["input"] == "a, b"
+    with pytest.raises(ValidationError, match="isn't the last lines"):
+        kind.model_validate(fields | {"input": "b"})
+
+
+def test_a_turn_knows_its_instruction_and_its_input():
+    demonstration = Demonstration(id="d", task="t", prompt="Count it.\na, b", input="a, b", response="Two.")
+
+    (turn,) = demonstration.turns
+    assert (turn.instruction, turn.input, turn.content) == ("Count it.", "a, b", "Count it.\na, b")
+    assert Message(role="user", content="Count it.").instruction == "Count it."

@@ -5,11 +5,13 @@ docs/recipes.md is made. This file owns the words that a user may write. It know
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from cst.recipe_data import DataFile
 from cst.recipe_judges import JudgeSettings, SingleJudgeSettings, single_judges
+from cst.recipe_mixture import MixtureSettings
 from cst.recipe_models import ChatModelSettings, ModelSettings
 from cst.recipe_training import TrainingSettings
 from cst.records import Framing, Record, SafetyConfiguration, Sampling, Text, WordingKind
@@ -31,21 +33,6 @@ class MiniaturePrompts(Record):
     task: Literal["harmless", "truthfulness", "over_refusal"] = Field(description="Which of the world's tasks.")
     n: int = Field(ge=1, description="How many prompts.")
     seed: int = Field(default=0, description="Which prompts.")
-
-
-class DataFile(Record):
-    """A user's own rows; bad ones are named, and written to the run folder's `quarantine/`."""
-
-    path: Path = Field(
-        description="JSONL, JSON, CSV, TSV, text, parquet, or `.gz`; or `hub:OWNER/NAME[@REVISION][:CONFIG][:SPLIT]`."
-    )
-    format: Text | None = Field(
-        default=None, description="Name of the rows' format (docs/data.md); told by their columns if not named."
-    )
-    columns: dict[Text, Text] = Field(
-        default={}, description="The format's column names, each with the file's own: `prompt: my_question`."
-    )
-    skip_bad_rows: bool = Field(default=False, description="Go on without bad rows (counted) instead of refusing them.")
 
 
 class PromptFile(DataFile):
@@ -259,6 +246,12 @@ class CapabilitySettings(Record):
         return self
 
 
+def _models_of_mixture(read: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The models of a recipe that names none."""
+    mixture: MixtureSettings | None = read.get("mixture")
+    return {"cst": ()} if mixture is None else dict.fromkeys(mixture.models, ())
+
+
 class Recipe(Record):
     """One run: sections that a verb does not need may be left out."""
 
@@ -282,9 +275,11 @@ class Recipe(Record):
     mixing: dict[Text, Weight] = Field(
         default={}, description="Tasks with their share of the rows, as weights (docs/data.md); all rows by default."
     )
+    mixture: MixtureSettings | None = Field(default=None, description="Rows of supervised tuning (training.method).")
     models: dict[FileName, tuple[Text, ...]] = Field(
-        default={"cst": ()},
-        description="Models to train, by name, with their configurations; none named means all of them.",
+        default_factory=_models_of_mixture,
+        description="Models to train, by name, with their configurations; none named means all of them. By default "
+        "`cst` alone, or those of the mixture.",
     )
     training: TrainingSettings = Field(default=TrainingSettings(), description="Preferences to adapters.")
     generation: GenerationSettings = Field(default=GenerationSettings(), description="Held-out prompts to answers.")
@@ -303,6 +298,7 @@ class Recipe(Record):
                 f"training.full trains all weights, and model.quantization={self.model.quantization} keeps them in too "
                 "few bits to be trained; leave one of them out"
             )
+        self._refuse_method_without_rows()
         self._refuse_unknown_cast()
         self._refuse_impossible_split_or_mix()
         self._refuse_evaluation_of_nothing()
@@ -318,6 +314,22 @@ class Recipe(Record):
                 if name not in known:
                     raise ValueError(f"models.{model} names the configuration {name!r}, but there are only {known}")
         return self
+
+    def _refuse_method_without_rows(self) -> None:
+        if (self.training.method == "sft") != (self.mixture is not None):
+            there = "there is no section mixture" if self.mixture is None else "there is a section mixture"
+            raise ValueError(f"training.method is {self.training.method}, and {there}; sft needs it, dpo takes none")
+        if self.mixture is None:
+            return
+        if self.models.keys() != self.mixture.models.keys():
+            raise ValueError(
+                f"models names {list(self.models)}, and the mixture makes {list(self.mixture.models)}; leave models out"
+            )
+        for section in ("synthesis", "preferences"):
+            if getattr(self, section) is not None:
+                raise ValueError(
+                    f"{section} makes preferences, and training.method=sft takes the mixture; leave it out"
+                )
 
     def _refuse_unknown_cast(self) -> None:
         for number, method in enumerate(self.synthesis.methods if self.synthesis else ()):

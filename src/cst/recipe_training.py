@@ -14,6 +14,12 @@ from cst.records import Record, Text
 class TrainingSettings(Record):
     """Preferences to an adapter. Names are Hugging Face's where one exists; rates and ranks are the paper's."""
 
+    method: Literal["dpo", "sft"] = Field(
+        default="dpo", description="`dpo` on preferences, or `sft`: supervised tuning on the rows of `mixture`."
+    )
+    train_on_inputs: bool = Field(
+        default=False, description="sft: learn all tokens of a row, the prompt's too, instead of the response's."
+    )
     loss_type: Literal["sigmoid", "ipo"] = Field(
         default="sigmoid", description="`sigmoid` is DPO's loss (Rafailov et al. 2023), `ipo` that of Azar et al. 2023."
     )
@@ -35,6 +41,9 @@ class TrainingSettings(Record):
         default=1, ge=1, le=1000, description="Passes over the rows, if max_steps is not set."
     )
     max_steps: int | None = Field(default=None, ge=1, description="Optimizer steps; epochs are repeated to reach them.")
+    warmup_steps: int | None = Field(
+        default=None, ge=0, description="Steps with a rising learning rate, instead of a share of them."
+    )
     warmup_ratio: float = Field(default=0.1, ge=0, le=1, description="Share of the steps with a rising learning rate.")
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
         default="linear", description="How the learning rate falls after the warm-up."
@@ -45,6 +54,10 @@ class TrainingSettings(Record):
         default=None, ge=2, description="Longest row in tokens; by default what the model takes. Nothing is ever cut."
     )
     drop_long: bool = Field(default=False, description="Drop rows over max_length (counted) instead of refusing them.")
+    cut_long: bool = Field(
+        default=False,
+        description="sft: cut rows at max_length (counted) instead of refusing them, without an end token.",
+    )
     full: bool = Field(default=False, description="Train all weights instead of a LoRA adapter.")
     lora_r: int = Field(default=24, ge=1, le=4096, description="Rank of the LoRA adapter.")
     lora_alpha: float = Field(default=48, gt=0, description="Scale of the LoRA adapter: alpha / r.")
@@ -67,9 +80,10 @@ class TrainingSettings(Record):
     eval_tasks: tuple[Text, ...] = Field(
         default=(), description="Tasks whose prompts are asked then; by default all that are held out."
     )
-    metric_for_best_model: Literal["worst_rate", "mean_rate"] = Field(
+    metric_for_best_model: Literal["worst_rate", "mean_rate", "eval_loss"] = Field(
         default="worst_rate",
-        description="What evaluations are compared by: lowest or mean rate of the configurations trained on.",
+        description="What evaluations are compared by: lowest or mean rate of the configurations trained on; or, with "
+        "sft, the loss of the validation rows.",
     )
     early_stopping_patience: int | None = Field(
         default=None, ge=1, description="Stop after so many evaluations without improvement; never by default."

@@ -60,11 +60,38 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+NOT_WRITTEN_IF_NONE = Field(exclude_if=lambda value: value is None)
+"""For fields that most records do without: files that never had them keep their bytes."""
+
+NOT_WRITTEN_IF_EMPTY = Field(exclude_if=lambda value: not value)
+"""The same for texts and tuples."""
+
+
+def _ends_with_input(content: str, given: str) -> None:
+    if given and not content.endswith(f"\n{given}"):
+        raise ValueError(f"the input {given[:40]!r} isn't the last lines of the text; add it there")
+
+
 class Message(Record):
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    `input` are the last lines of `content` where these are what an instruction is about (Alpaca's `input`): templates
+    that set it apart, set it apart; for all others `content` says everything.
+    """
 
     role: Literal["system", "user", "assistant"]
     content: str
+    input: Annotated[str, NOT_WRITTEN_IF_EMPTY] = ""
+
+    @model_validator(mode="after")
+    def _holds_its_input(self) -> Self:
+        _ends_with_input(self.content, self.input)
+        return self
+
+    @property
+    def instruction(self) -> str:
+        """`content` without its input."""
+        return self.content.removesuffix(f"\n{self.input}") if self.input else self.content
 
 
 def _check_history(turns: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -77,18 +104,20 @@ def _check_history(turns: tuple[Message, ...]) -> tuple[Message, ...]:
 History = Annotated[tuple[Message, ...], AfterValidator(_check_history), Field(exclude_if=lambda turns: not turns)]
 """The turns before a prompt: user, assistant, ..., assistant. Where there are none, the field isn't written."""
 
-NOT_WRITTEN_IF_NONE = Field(exclude_if=lambda value: value is None)
-"""For fields that most records do without: files that never had them keep their bytes."""
-
-NOT_WRITTEN_IF_EMPTY = Field(exclude_if=lambda value: not value)
-"""The same for texts and tuples."""
-
 
 class Sampling(Record):
     """How a response is drawn: temperature 0 is greedy."""
 
     temperature: Annotated[float, Field(ge=0, le=5, description="0 is greedy.")] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1, description="Nucleus sampling; 1 keeps all tokens.")] = 1.0
+    top_k: Annotated[
+        int,
+        Field(ge=0, exclude_if=lambda k: not k, description="Draw from the k most probable tokens; 0 is all."),
+    ] = 0
+    num_beams: Annotated[
+        int,
+        Field(ge=1, le=64, exclude_if=lambda n: n == 1, description="Beams of a search; 1 is none. Local models only."),
+    ] = 1
     max_new_tokens: Annotated[int, Field(ge=1, description="Longest answer in tokens.")] = 512
     seed: Annotated[int, Field(description="With the request's id, it names the random numbers.")] = 0
 
@@ -112,6 +141,7 @@ class Prompt(Record):
     `groups` names what prompts have in common (`{"frame": "3", "item": "fireball"}`): prompts that share a group are
     not independent, and intervals are bootstrapped over groups.
     `original` is an answer that the data itself brings; synthesis then samples none.
+    `input` are the last lines of `text` where these are what an instruction is about (see Message).
     """
 
     id: Text
@@ -122,11 +152,17 @@ class Prompt(Record):
     groups: dict[str, str] = {}
     history: History = ()
     original: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
+    input: Annotated[str, NOT_WRITTEN_IF_EMPTY] = ""
+
+    @model_validator(mode="after")
+    def _holds_its_input(self) -> Self:
+        _ends_with_input(self.text, self.input)
+        return self
 
     @property
     def turns(self) -> tuple[Message, ...]:
         """The conversation to be answered, without a system prompt; the last turn is `text`."""
-        return (*self.history, Message(role="user", content=self.text))
+        return (*self.history, Message(role="user", content=self.text, input=self.input))
 
 
 class SidePerTopic(Record):
@@ -238,6 +274,35 @@ class Preference(Record):
     def _differ(self) -> Self:
         if self.chosen == self.rejected:
             raise ValueError("chosen and rejected are the same text: the row prefers nothing; drop it")
+        return self
+
+
+class Demonstration(Record):
+    """One row of supervised tuning: to this prompt, `response` is what is to be said.
+
+    `task` tells kinds of rows apart in metrics and mixtures, such as `instructions` and `safety`; `source` names the
+    file or data set that the row came from. `input` are the last lines of `prompt` where these are what an instruction
+    is about (see Message).
+    """
+
+    id: Text
+    task: Text
+    topic: Text | None = None
+    source: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
+    system_prompt: str | None = None
+    prompt: Text
+    input: Annotated[str, NOT_WRITTEN_IF_EMPTY] = ""
+    response: Text
+    history: History = ()
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """The conversation to be answered, without the system prompt; the last turn is `prompt`."""
+        return (*self.history, Message(role="user", content=self.prompt, input=self.input))
+
+    @model_validator(mode="after")
+    def _holds_its_input(self) -> Self:
+        _ends_with_input(self.prompt, self.input)
         return self
 
 

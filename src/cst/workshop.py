@@ -19,7 +19,8 @@ from cst.preferences.quarantine import quarantine_file
 from cst.preferences.sources import Reading, stream_preferences, stream_prompts, without_held_out, without_repeats
 from cst.preferences.splits import hold_out
 from cst.preferences.standing import under_configurations
-from cst.recipe import DataFile, PreferenceFile, PromptFile, PromptSource, Recipe
+from cst.recipe import PreferenceFile, PromptFile, PromptSource, Recipe
+from cst.recipe_data import DataFile
 from cst.recipe_models import ChatModelSettings
 from cst.records import Preference, Prompt, SafetyConfiguration, Sampling, Side
 from cst.store import fingerprint_of_file
