@@ -1,8 +1,11 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config, MambaConfig, MistralConfig
 
 from cst.errors import ModelError
+from cst.models.decoded_rows import parts_of
 from cst.models.decoding import decode, greedy, sampler, uniform_stream
 from models.tiny import tiny_model
 
@@ -46,6 +49,20 @@ def test_a_beginning_that_prompts_share_is_computed_once_and_changes_no_answer(m
     assert seen[:3] == [2 * 30, len(ALIKE) * 5, len(ALIKE)]  # heads; tails, as wide as the longest; then a token a row
     assert together == [all_of(model, [prompt])[0] for prompt in ALIKE]
     assert len({answer.tokens for answer in together}) > 5
+
+
+def test_prompts_are_read_part_by_part_and_no_answer_changes(model) -> None:
+    prompts = [[7, 7, *range(i, i + length)] for i, length in enumerate(range(2, 98, 2))]
+    shapes: list[torch.Size] = []
+    hook = model.register_forward_pre_hook(
+        lambda _model, _args, given: shapes.append(given["input_ids"].shape), with_kwargs=True
+    )
+    together = all_of(model, prompts)
+    hook.remove()
+    read = [shape for shape in shapes if shape[1] > 1]
+    assert len(read) > 1 and sum(rows for rows, _ in read) == len(prompts)
+    assert sum(rows * width for rows, width in read) < 0.8 * len(prompts) * max(map(len, prompts))
+    assert together == [all_of(model, [prompt])[0] for prompt in prompts]
 
 
 def test_rows_that_end_leave_and_change_nothing(model) -> None:
@@ -135,3 +152,12 @@ def test_a_model_without_a_key_value_cache_is_refused() -> None:
     recurrent = AutoModelForCausalLM.from_config(MambaConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1))
     with pytest.raises(ModelError, match="MambaForCausalLM keeps no key-value cache"):
         all_of(recurrent.eval())
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=30), budget=st.integers(1, 100))
+def test_parts_hold_each_row_once_and_keep_to_their_budget(lengths: list[int], budget: int) -> None:
+    parts = parts_of(lengths, budget)
+    assert sorted(row for part in parts for row in part) == list(range(len(lengths)))
+    for part in parts:
+        assert len(part) == 1 or len(part) * max(lengths[row] for row in part) <= budget
+    assert [lengths[row] for part in parts for row in part] == sorted(lengths)

@@ -5,15 +5,32 @@ This file knows how a model is called; it doesn't know how tokens are chosen, no
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast, final
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from cst.errors import ModelError
-from cst.models.kv_cache import can_lay_out, lay_out, make_cache
-from cst.models.prompt_heads import shared_heads
+from cst.models.kv_cache import can_lay_out, joined, laid_out, make_cache
+from cst.models.prompt_heads import SharedHeads, shared_heads
+
+PART_TOKENS = 2048
+"""Tokens of prompts that are computed at once on a CPU: rows of like length, so that little of it is padding, and few
+enough that a layer's numbers stay in the caches."""
+
+PART_TOKENS_ELSEWHERE = 16384
+"""The same on accelerators, which want more at once; not measured."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Prompts that were computed at once: their row numbers [r], what the cache holds of them, and logits [r, V]."""
+
+    rows: Tensor
+    cache: DynamicCache
+    logits: Tensor
 
 
 @final
@@ -30,13 +47,13 @@ class DecodedRows:
             ModelError: the model is of a kind that keeps no key-value cache.
         """
         self._model = cast(Callable[..., Any], model)
+        self._config = model.config
         self._cache, self.can_leave = make_cache(model.config)
         self._takes = _arguments(model)
         self.names = list(range(len(prompts)))
         self._place = model.device
         self._pad(prompts, steps)
-        if "position_ids" in self._takes and can_lay_out(self._cache):
-            self._share_heads(prompts)
+        self._unseen = list(prompts) if "position_ids" in self._takes and can_lay_out(self._cache) else []
 
     def _pad(self, prompts: Sequence[Sequence[int]], steps: int) -> None:
         self._seen = width = max(map(len, prompts))
@@ -45,28 +62,41 @@ class DecodedRows:
         self._mask = self._placed([[0] * pad + [1] * (width - pad + steps) for pad in padding])
         self._positions = (self._mask[:, :width].cumsum(-1) - 1).clamp(min=0)
 
-    def _share_heads(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Compute what prompts begin with alike once, and put its keys and values where padding would have had them."""
-        shared = shared_heads(prompts)
-        if shared.depth == 0:
-            return
-        heads = self._placed(shared.heads)
-        positions = torch.arange(shared.depth, device=self._place).expand_as(heads)
-        self._logits(heads, positions, torch.ones_like(heads))
-        lay_out(self._cache, self._placed(shared.owners), self._positions[:, : shared.depth])
-        self._tokens, self._positions = self._tokens[:, shared.depth :], self._positions[:, shared.depth :]
-
     def next_logits(self) -> Tensor:
         """Log-odds [R, V] of each row's next token, float32."""
-        return self._logits(self._tokens, self._positions, self._mask[:, : self._seen])
+        if self._unseen:
+            prompts, self._unseen = self._unseen, []
+            return self._read(prompts)
+        return self._logits(self._cache, self._tokens, self._positions, self._mask[:, : self._seen])
 
-    def _logits(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def _read(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """What follows the prompts, [R, V]; the cache takes them in, what they begin with alike computed once."""
+        shared = shared_heads(prompts)
+        if shared.depth:
+            heads = self._placed(shared.heads)
+            positions = torch.arange(shared.depth, device=self._place).expand_as(heads)
+            self._logits(self._cache, heads, positions, torch.ones_like(heads))
+        lengths, budget = list(map(len, prompts)), PART_TOKENS if self._place.type == "cpu" else PART_TOKENS_ELSEWHERE
+        read = [self._read_part(part, max(lengths[row] for row in part), shared) for part in parts_of(lengths, budget)]
+        self._cache = joined([(part.rows, part.cache) for part in read])
+        return torch.cat([part.logits for part in read])[torch.cat([part.rows for part in read]).argsort()]
+
+    def _read_part(self, part: Sequence[int], width: int, shared: SharedHeads) -> "_Part":
+        """The rows of a part, the longest of which is `width` long, behind what they share with others."""
+        rows, depth, start = self._placed(part), shared.depth, self._seen - width
+        positions = self._positions[rows, start:]
+        owners = self._placed([shared.owners[row] for row in part])
+        cache = laid_out(self._cache, owners, positions[:, :depth]) if depth else make_cache(self._config)[0]
+        tokens, mask = self._tokens[rows, start + depth :], self._mask[rows, start : self._seen]
+        return _Part(rows, cache, self._logits(cache, tokens, positions[:, depth:], mask))
+
+    def _logits(self, cache: DynamicCache, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """Logits [R, V] after tokens [R, T] at positions [R, T], which the cache takes in; mask is [R, all so far]."""
         optional = {"position_ids": positions, "logits_to_keep": 1}
         output = self._model(
             input_ids=tokens,
             attention_mask=mask,
-            past_key_values=self._cache,
+            past_key_values=cache,
             use_cache=True,
             **{name: value for name, value in optional.items() if name in self._takes},
         )
@@ -104,3 +134,14 @@ def _arguments(model: PreTrainedModel) -> frozenset[str]:
             "attention, or serve this one with an engine of its own and name its endpoint."
         )
     return names
+
+
+def parts_of(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Prompts of like length together, the shortest first; each part has at most `budget` tokens, padding counted."""
+    parts: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
+        if parts and (len(parts[-1]) + 1) * lengths[row] <= budget:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return parts

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from cst.models.decoded_rows import DecodedRows
 from cst.models.one_query_attention import attending_by_one_query
+from cst.models.onednn_linears import multiplying_by_onednn
 
 Choose = Callable[[Tensor, list[int], int], Tensor]
 """(logits [R, V] float32, which prompt each row answers, step) -> tokens [R] int64."""
@@ -78,7 +79,7 @@ def decode(
     Raises:
         ModelError: the model is of a kind that keeps no key-value cache.
     """
-    with attending_by_one_query(model):
+    with attending_by_one_query(model), multiplying_by_onednn(model):
         return _decoded(DecodedRows(model, prompts, max(limits)), limits, end_token_ids, choose)
 
 

@@ -3,7 +3,9 @@
 On the miniature, with 64 rows on a CPU, those copies were 39 % of the time of decoding. This file knows no model.
 """
 
-from typing import cast, final
+from collections.abc import Sequence
+from copy import copy
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor
@@ -46,13 +48,30 @@ class RoomyLayer(DynamicLayer):
         self._rooms = [room.index_select(0, indices) for room in self._rooms]
         self._look()
 
-    def lay_out(self, rows: Tensor, columns: Tensor) -> None:
-        """Row r gets at column c what row `rows[r]` had at `columns[r, c]`; rows [R] and columns [R, T] are int64."""
-        self._rooms = [
-            _longer(room.transpose(1, 2)[rows[:, None], columns].transpose(1, 2), columns.shape[1] + ROOM)
-            for room in self._rooms
-        ]
-        self._look()
+    def laid_out(self, rows: Tensor, columns: Tensor) -> "RoomyLayer":
+        """Another layer: its row r has at column c what row `rows[r]` has here at `columns[r, c]`; both are int64.
+
+        `rows` is [R], `columns` [R, T].
+        """
+        return self._of([room.transpose(1, 2)[rows[:, None], columns].transpose(1, 2) for room in self._rooms])
+
+    @staticmethod
+    def joined(parts: Sequence[tuple[Tensor, "RoomyLayer"]]) -> "RoomyLayer":
+        """All rows in one layer: those of each part, [R] int64, aligned to the right, zeros to their left."""
+        rows, width = sum(len(rows) for rows, _ in parts), max(layer._used for _, layer in parts)
+        whole = [first.new_zeros(rows, first.shape[1], width, first.shape[3]) for first in parts[0][1]._look()]
+        for rows_of_part, layer in parts:
+            for state, part in zip(whole, layer._look(), strict=True):
+                state[rows_of_part, :, width - part.shape[-2] :] = part
+        return RoomyLayer._of(whole)
+
+    @staticmethod
+    def _of(states: Sequence[Tensor]) -> "RoomyLayer":
+        made = RoomyLayer()
+        made.lazy_initialization(*states)
+        made._rooms, made._used = [_longer(state, state.shape[-2] + ROOM) for state in states], states[0].shape[-2]
+        made._look()
+        return made
 
     def _look(self) -> tuple[Tensor, Tensor]:
         self.keys, self.values = (room[:, :, : self._used] for room in self._rooms)
@@ -71,10 +90,22 @@ def make_cache(config: PreTrainedConfig) -> tuple[DynamicCache, bool]:
     return cache, kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
 
 
-def lay_out(cache: DynamicCache, rows: Tensor, columns: Tensor) -> None:
-    """`RoomyLayer.lay_out` of each layer; only for caches of which `can_lay_out` is true."""
-    for layer in cast(list[RoomyLayer], cache.layers):
-        layer.lay_out(rows, columns)
+def laid_out(cache: DynamicCache, rows: Tensor, columns: Tensor) -> DynamicCache:
+    """A cache of `RoomyLayer.laid_out` of each layer; only for caches of which `can_lay_out` is true."""
+    return _made_of(cache, [layer.laid_out(rows, columns) for layer in cast(list[RoomyLayer], cache.layers)])
+
+
+def joined(parts: Sequence[tuple[Tensor, DynamicCache]]) -> DynamicCache:
+    """A cache of `RoomyLayer.joined` of each layer; parts are rows, [R] int64, and what was seen of them."""
+    layers = zip(*([(rows, layer) for layer in cache.layers] for rows, cache in parts), strict=True)
+    return _made_of(parts[0][1], [RoomyLayer.joined(cast(list[tuple[Tensor, RoomyLayer]], layer)) for layer in layers])
+
+
+def _made_of(cache: DynamicCache, layers: list[Any]) -> DynamicCache:
+    """A cache of the same kind with other layers."""
+    made = copy(cache)
+    made.layers = layers
+    return made
 
 
 def can_lay_out(cache: DynamicCache) -> bool:
