@@ -60,6 +60,7 @@ def compare(folders: Sequence[Path], output: Path, *, as_json: bool) -> None:
         told = {
             "runs": {run.label: [score.model_dump(mode="json") for score in run.scores] for run in done.runs},
             "differences": [difference.model_dump(mode="json") for difference in done.differences],
+            "capability_differences": [each.model_dump(mode="json") for each in done.capability_differences],
             "made_differently": done.made_differently,
             "left_out": done.left_out,
             "cautions": done.cautions,

@@ -77,6 +77,11 @@ class CapabilityScore(AskedSet):
     interval: IntervalMethod
     change: CapabilityChange | None = None
 
+    @property
+    def rate(self) -> float | None:
+        """`mean`, under the name that every score has for it."""
+        return self.mean
+
 
 def capability_scores(groups: Iterable[Sequence[CapabilityAnswer]], *, base: str) -> Iterator[CapabilityScore]:
     """One score for each group of answers, which are of one set by one model under one configuration.
@@ -94,7 +99,7 @@ def capability_scores(groups: Iterable[Sequence[CapabilityAnswer]], *, base: str
         if asked.model == base:
             start[place] = values
         before = start.get(place) if asked.model != base else None
-        yield _score(asked, values, None if before is None else _change(asked, values, before, base))
+        yield _score(asked, values, None if before is None else changed(asked, values, before, base))
 
 
 def _score(asked: AskedSet, values: Mapping[ItemKey, float | None], change: CapabilityChange | None) -> CapabilityScore:
@@ -120,9 +125,14 @@ def _is_binary(values: Iterable[float]) -> bool:
     return all(value in (0, 1) for value in values)
 
 
-def _change(
+def changed(
     asked: AskedSet, values: Mapping[ItemKey, float | None], before: Mapping[ItemKey, float | None], base: str
 ) -> CapabilityChange | None:
+    """The mean of `values` minus that of `before`, which `base` gave, paired by item; None where nothing pairs.
+
+    Raises:
+        DataError: They are values of different items.
+    """
     if values.keys() != before.keys():
         raise DataError(
             f"{asked.model} and {base} answered different items of set {asked.set!r} ({len(values)} and "

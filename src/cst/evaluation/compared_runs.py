@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cst.errors import DataError, RunFolderError
+from cst.evaluation.compared_capabilities import CapableRun
 from cst.evaluation.evidence import Evidence, read_evidence
 from cst.evaluation.run_differences import RunDifference, ScoredRun, cell_of
 from cst.evaluation.scores import Cell, Outcome, by_cell, outcomes
@@ -22,6 +23,12 @@ class ComparedRun(ScoredRun):
     """A run with all that its folder holds."""
 
     evidence: Evidence
+    folder: Path
+
+    @property
+    def capabilities(self) -> CapableRun:
+        """What else was measured of its models."""
+        return CapableRun(self.label, self.folder, self.evidence.capability)
 
     @property
     def judges(self) -> str:
@@ -80,7 +87,7 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
 def _read(name: str, folder: Path) -> ComparedRun:
     evidence = read_evidence(folder)
     try:
-        return ComparedRun(name, evidence.scores, _outcomes(evidence), evidence)
+        return ComparedRun(name, evidence.scores, _outcomes(evidence), evidence, folder)
     except DataError as error:
         raise DataError(f"{folder}: {error}") from error
 

@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from cst.evaluation import comparison_tables as made
+from cst.evaluation.compared_capabilities import (
+    CapabilityDifference,
+    capabilities_table,
+    capability_differences,
+    capability_differences_table,
+)
 from cst.evaluation.compared_runs import ComparedRun, cautions, read_runs
 from cst.evaluation.report import page_environment
 from cst.evaluation.run_differences import RunDifference, differences
@@ -30,6 +36,7 @@ class Comparison:
     runs: tuple[ComparedRun, ...]
     left_out: dict[str, str]
     differences: tuple[RunDifference, ...]
+    capability_differences: tuple[CapabilityDifference, ...]
     cautions: tuple[str, ...]
     sections: tuple[Section, ...]
 
@@ -55,7 +62,8 @@ def compare_runs(folders: Sequence[Path], output: Path) -> Comparison:
     read = read_runs(folders)
     first, *others = read.runs
     found = tuple(chain.from_iterable(differences(run, first) for run in others))
-    said, parts = tuple(cautions(read, found)), tuple(_sections(read.runs, found))
+    capable = tuple(chain.from_iterable(capability_differences(run.capabilities, first.capabilities) for run in others))
+    said, parts = tuple(cautions(read, found)), tuple(_sections(read.runs, found, capable))
     html, markdown = output / "comparison.html", output / "comparison.md"
     page = {
         "runs": [run.label for run in read.runs],
@@ -65,17 +73,22 @@ def compare_runs(folders: Sequence[Path], output: Path) -> Comparison:
     }
     write_text(html, page_environment(escaped=True).get_template("comparison.html.j2").render(page))
     write_text(markdown, page_environment(escaped=False).get_template("comparison.md.j2").render(page))
-    return Comparison(html, markdown, read.runs, read.left_out, found, said, parts)
+    return Comparison(html, markdown, read.runs, read.left_out, found, capable, said, parts)
 
 
-def _sections(runs: Sequence[ComparedRun], found: Sequence[RunDifference]) -> list[Section]:
+def _sections(
+    runs: Sequence[ComparedRun], found: Sequence[RunDifference], capable: Sequence[CapabilityDifference]
+) -> list[Section]:
     scores = made.side_by_side(runs), made.differences_table(found)
     every = made.side_by_side(runs, first_only=False), made.differences_table(found, first_only=False)
+    measured = [run.capabilities for run in runs]
+    capabilities = capabilities_table(measured), capability_differences_table(capable)
     recipes = made.differing("Keys of the recipe", _recipes(runs))
     prints = made.differing("Fingerprints", _fingerprints(runs))
     return [
         Section("The runs", "", "", (made.runs_table(runs),)),
         Section("Scores", "Greedy answers under first wordings.", "greedy scores of first wordings", _present(scores)),
+        Section("Capabilities", "What else was measured.", "capability.json", _present(capabilities)),
         Section(
             "What differs in how they were made",
             "Keys of the resolved recipes, and fingerprints, whose values aren't the same in all runs.",

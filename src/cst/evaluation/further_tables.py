@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from cst.evaluation import paper
-from cst.evaluation.capability import CapabilityScore
+from cst.evaluation.capability import CapabilityChange, CapabilityScore
 from cst.evaluation.comparisons import PairedTest
 from cst.evaluation.evidence import TaskSynthesis
 from cst.evaluation.panel_agreement import PairAgreement, PanelAgreement
@@ -44,7 +44,10 @@ def table_iii(scores: Sequence[CapabilityScore]) -> Table | None:
     changes: list[Row] = []
     for (model, configuration), by_set in _by_model(scores).items():
         name = label(model) if configuration == NO_CONFIGURATION else f"{label(model)} ({configuration})"
-        cells, moved = [_mean(by_set.get(each)) for each in sets], [_change(by_set.get(each)) for each in sets]
+        cells, moved = (
+            [capability_mean(by_set.get(each)) for each in sets],
+            [_change(by_set.get(each)) for each in sets],
+        )
         rows.append((name, *cells, *(_average(by_set, names) for names in averages.values())))
         if any(score.change for score in by_set.values()):
             changes.append((name, *moved, *(_average_change(by_set, names) for names in averages.values())))
@@ -86,7 +89,8 @@ def _by_model(scores: Sequence[CapabilityScore]) -> dict[tuple[str, str], dict[s
     return found
 
 
-def _mean(score: CapabilityScore | None) -> Cell:
+def capability_mean(score: CapabilityScore | None) -> Cell:
+    """The mean of a set; a dash where it wasn't asked."""
     if score is None:
         return NOT_MEASURED
     count = f"n {score.n}, {score.unscored} unscored"
@@ -107,9 +111,14 @@ def _average(by_set: dict[str, CapabilityScore], sets: Sequence[str]) -> Cell:
 
 
 def _change(score: CapabilityScore | None) -> Cell:
-    if score is None or score.change is None:
+    return NOT_MEASURED if score is None else capability_change(score, score.change)
+
+
+def capability_change(score: CapabilityScore, change: CapabilityChange | None) -> Cell:
+    """How a score differs from another one, paired by item; a dash where nothing pairs."""
+    if change is None:
         return NOT_MEASURED
-    change, counts = score.change, Counts(n=score.n, unscored=score.unscored)
+    counts = Counts(n=score.n, unscored=score.unscored)
     if change.p_value is None:
         count = f"n {score.n}"
         return Difference(change.difference, change.low, change.high, count, method="bootstrap", counts=counts)

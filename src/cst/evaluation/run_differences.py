@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.comparisons import Count, difference_interval, mcnemar, paired_counts
 from cst.evaluation.intervals import Interval, IntervalMethod
 from cst.evaluation.scores import Cell, Outcome
@@ -140,7 +141,7 @@ def _by_question(outcomes: Sequence[Outcome]) -> dict[Question, Outcome]:
     return found
 
 
-def independent(ours: Score, theirs: Score) -> Interval:
+def independent(ours: Score | CapabilityScore, theirs: Score | CapabilityScore) -> Interval:
     """The interval of a difference of two rates from independent samples, by the two rates' own intervals.
 
     With Wilson intervals it is method 10 of Newcombe 1998 (Stat. Med. 17, 873); with any other ones the same rule is
