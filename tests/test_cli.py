@@ -48,6 +48,14 @@ def test_the_seven_verbs_are_commands():
     assert all(verb in shown for verb in (*VERBS, "run", "demo", "chat", "merge"))
 
 
+def test_a_pickled_adapter_is_never_merged(tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (tmp_path / "adapter" / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    assert "is a pickle" in refused("merge", "miniature", "adapter", "merged", cwd=tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_help_and_import_leave_torch_alone():
     code = "import sys; sys.argv=['cst','--help']; import cst.cli\ntry: cst.cli.main()\nexcept SystemExit: pass\n"
     code += "print('torch' in sys.modules, 'transformers' in sys.modules)"

@@ -39,7 +39,7 @@ def test_an_adapter_that_has_changed_since_its_run_is_not_merged(tmp_path):
     write_marker(tmp_path, RECIPE, "key", "made", outputs=["adapter"])
     write_json(tmp_path / "adapter" / "adapter_config.json", {"r": 24})
     with pytest.raises(RunFolderError, match="adapter has changed since it was made"):
-        merge("miniature", tmp_path / "adapter", tmp_path / "merged", as_json=False)
+        merge("miniature", str(tmp_path / "adapter"), tmp_path / "merged", as_json=False)
 
 
 def test_overrides_reach_the_embedded_recipe():

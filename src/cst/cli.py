@@ -224,14 +224,19 @@ def chat(
 @app.command()
 def merge(
     model: Annotated[str, typer.Argument(help="The start model: folder, hub id, or `miniature`.")],
-    adapter: Annotated[Path, typer.Argument(help="The adapter's folder, such as runs/NAME/models/cst/adapter.")],
+    adapter: Annotated[
+        str, typer.Argument(help="The adapter: its folder, such as runs/NAME/models/cst/adapter, or its hub id.")
+    ],
     out: Annotated[Path, typer.Argument(help="Where the merged model is written.")],
+    chat_template: Annotated[
+        Path | None, typer.Option(help="The recipe's model.chat_template, if it has one: the merged model keeps it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the start model with an adapter merged into its weights, and compare the answers of both."""
     from cst import console
 
-    console.merge(model, adapter, out, as_json=as_json)
+    console.merge(model, adapter, out, chat_template=chat_template, as_json=as_json)
 
 
 @app.command()

@@ -216,12 +216,12 @@ def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None
         print(line)
 
 
-def merge(model: str, adapter: Path, out: Path, *, as_json: bool) -> None:
+def merge(model: str, adapter: str, out: Path, *, chat_template: Path | None = None, as_json: bool) -> None:
     """Merge an adapter and say how the merged model's answers compare."""
     from cst.models.merging import merge_adapter
 
-    refuse_changed(adapter)
-    report = merge_adapter(model_folder(model), adapter, out)
+    refuse_changed(Path(adapter))
+    report = merge_adapter(model_folder(model), adapter, out, chat_template=chat_template)
     if as_json:
         print(json.dumps({**asdict(report), "folder": str(report.folder)}, indent=2))
         return

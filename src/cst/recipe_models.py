@@ -31,7 +31,8 @@ class ModelSettings(Record):
         description="For templates without a system role: refuse (`native`), or put its text before the user's.",
     )
     chat_template: Path | None = Field(
-        default=None, description="A Jinja chat template in place of the tokenizer's own."
+        default=None,
+        description="A chat template in place of the tokenizer's own: Jinja, or an Alpaca-style template in JSON.",
     )
 
 

@@ -39,6 +39,13 @@ def test_the_body_holds_messages_sampling_and_seed():
     }
 
 
+def test_an_input_is_sent_as_the_end_of_its_text_and_no_second_time():
+    turn = Message(role="user", content="Count it.\na, b", input="a, b")
+    body = body_of(ChatRequest(id="r", messages=(turn,)), SAMPLING, settings())
+
+    assert body["messages"] == [{"role": "user", "content": "Count it.\na, b"}]
+
+
 def test_settings_change_what_is_sent():
     body = body_of(
         REQUEST, SAMPLING, settings(token_limit_key="max_completion_tokens", sends_seed=False, logprobs=True)

@@ -1,17 +1,21 @@
 """Chat templates in the manner of the families in the wild, each with a tokenizer trained here on toy text.
 
-Own simplified versions: what matters is how each treats the system prompt, BOS, blanks, and the end of a turn.
+Own simplified versions: what matters is how each treats the system prompt, BOS, blanks, and the end of a turn. Those
+in JSON are the one that ships in `recipes`, and one with all that a format string can hold.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from cst.models.folders import template_text
+from cst.models.instruction_templates import InstructionTemplate
 from cst.records import Message
 
 TEXT = [
@@ -38,6 +42,7 @@ class Family:
     strips_right: bool = False
     kind: Literal["bytelevel", "metaspace", "metaspace_without_prefix"] = "bytelevel"
     takes_system: bool = True
+    takes_history: bool = True
     is_strong: bool = True
     end_token: str = ""
     default_system_prompt: str | None = None
@@ -153,6 +158,13 @@ DROPS_SYSTEM = (
     "{% for message in messages if message['role'] != 'system' %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+ALPACA_FILE = Path(__file__).parents[2] / "recipes" / "alpaca.json"
+ODD_INSTRUCTIONS = InstructionTemplate(  # blanks, marks of Jinja, quotes, and the input first
+    prompt_input='\t{{{{ eos_token }}}} {{% raw %}} "it\'s" \\n \u65e5\r\n{input}\n\n{instruction}\r\n>>> Say:',
+    prompt_no_input="{{# no #}}{instruction}\r\n>>> Say:",
+    response_split=">>> Say:",
 )
 
 _IM = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
@@ -300,6 +312,23 @@ FAMILIES = (
         end_token="</s>",
         default_system_prompt="Below is an instruction. Answer it.",
     ),
+    *(
+        Family(
+            f"instructions_{name}_{kind}",
+            template,
+            ("<unk>", "<s>", "</s>"),
+            bos="<s>",
+            eos="</s>",
+            adds_bos=True,
+            kind=kind,
+            takes_system=False,
+            takes_history=False,
+            is_strong=False,
+            end_token="</s>",
+        )
+        for name, template in (("alpaca", template_text(ALPACA_FILE)), ("odd", ODD_INSTRUCTIONS.chat_template))
+        for kind in ("bytelevel", "metaspace")
+    ),
     Family(
         "vicuna",
         VICUNA,
@@ -392,6 +421,11 @@ def _without_byte_specials(trained: Tokenizer, family: Family) -> Tokenizer:
     state = json.loads(trained.to_str())
     state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] in family.special]
     return Tokenizer.from_str(json.dumps(state))
+
+
+def instructed(instruction: str, given: str) -> Message:
+    """A user's turn with an input."""
+    return Message(role="user", content=f"{instruction}\n{given}", input=given)
 
 
 def conversation(system: str | None, *texts: str) -> list[Message]:

@@ -7,7 +7,7 @@ from random import Random
 from cst.errors import RenderingError
 from cst.models.rendering import Renderer
 from cst.records import Message
-from models.families import Family, conversation
+from models.families import Family, conversation, instructed
 
 HEADERS = (
     "system",
@@ -84,6 +84,8 @@ class Tally:
 def fuzz(family: Family, renderer: Renderer, random: Random, *, strings: int) -> Tally:
     """Render `strings` hostile strings, five to a conversation: system, user, assistant, user, and the response.
 
+    Where a template takes one turn only, four of them are in its instruction and its input.
+
     The control tokens of a conversation of harmless words are the only ones that may be there.
     """
     controls = sorted(renderer.controls)
@@ -109,6 +111,8 @@ def fuzz(family: Family, renderer: Renderer, random: Random, *, strings: int) ->
 def _five(family: Family, texts: Sequence[str]) -> list[Message]:
     # never blank: some templates write no header around nothing
     system, *turns = (text if text.strip() else "." for text in texts[:4])
+    if not family.takes_history:
+        return [instructed(system + turns[0], turns[1] + turns[2])]
     return conversation(system, *turns) if family.takes_system else conversation(None, *turns)
 
 

@@ -1,16 +1,21 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from peft import PeftModel
 from tiny import load_tiny, tiny_model, tuned, write_tiny
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from cst.errors import ModelError
 from cst.models.adapters import add_lora, load_adapter, save_adapter
 from cst.models.loading import load_model
+from cst.models.tensors import load_tensors, save_tensors
+from models.tiny_adapters import biased, plain_peft, taught
 
 TOKENS = torch.tensor([[1, 3, 40, 50, 60]])
 
@@ -50,7 +55,7 @@ def test_start_values_come_from_the_seed_alone():
     assert not torch.equal(start(1), one)
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
+@plain_peft
 def test_plain_peft_reads_it_with_the_same_logits(base: Path, tmp_path: Path):
     ours = tuned(load_tiny(base).model)
     save_adapter(ours, tmp_path / "adapter", base=str(base))
@@ -96,7 +101,7 @@ def test_a_folder_that_is_no_adapter_is_refused(base: Path, tmp_path: Path):
     save_adapter(tuned(load_tiny(base).model), tmp_path / "adapter", base=str(base))
     pickled = shutil.copytree(tmp_path / "adapter", tmp_path / "pickled")
     (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
-    with pytest.raises(ModelError, match="holds no adapter"):
+    with pytest.raises(ModelError, match=r"adapter_model.bin is a pickle, .* never opens one.*save_pretrained"):
         load_adapter(tiny_model(), pickled)
     config = pickled / "adapter_config.json"
     (pickled / "adapter_model.bin").rename(pickled / "adapter_model.safetensors")
@@ -109,5 +114,86 @@ def test_an_adapter_of_another_model_is_refused(base: Path, tmp_path: Path):
     save_adapter(tuned(load_tiny(base).model, r=2), tmp_path / "adapter", base=str(base))
     config = tmp_path / "adapter" / "adapter_config.json"
     config.write_text(config.read_text().replace('"r": 2', '"r": 3'))
-    with pytest.raises(ModelError, match="adapter of another model"):
+    with pytest.raises(
+        ModelError, match=r"adapter of another model, or damaged: size mismatch .*by its own words '.*base"
+    ):
         load_adapter(tiny_model(), tmp_path / "adapter")
+
+
+@plain_peft
+@pytest.mark.parametrize("options", [{"modules_to_save": ["lm_head"]}, {"modules_to_save": ["embed_tokens"]}, {}])
+def test_embeddings_in_an_adapter_are_refused(options: dict[str, object], tmp_path: Path):
+    taught(biased(vocab_size=62), **options).save_pretrained(str(tmp_path), save_embedding_layers=not options)
+    for vocabulary in (60, 62):  # a vocabulary that the adapter extended, and one of its own size
+        with pytest.raises(ModelError, match=r"brings embeddings or an output head of its own \(base_model"):
+            load_adapter(biased(vocab_size=vocabulary), tmp_path)
+
+
+@plain_peft
+def test_an_adapter_on_tied_embeddings_is_refused(tmp_path: Path):
+    adapted = taught(biased(tied=False), target_modules=["q_proj", "embed_tokens"])
+    adapted.save_pretrained(str(tmp_path), save_embedding_layers=False)
+    with pytest.raises(ModelError, match=r"adds to the embeddings .*one tensor in this model"):
+        load_adapter(biased(tied=True), tmp_path)
+    assert load_adapter(biased(tied=False), tmp_path), "the control: untied, they can be added to"
+
+
+@plain_peft
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (lambda: biased(num_hidden_layers=1), r"layers\.1\."),
+        (lambda: biased(num_hidden_layers=3), r"layers\.2\."),
+        (lambda: tiny_model(), "size mismatch"),
+        (lambda: GPT2LMHeadModel(GPT2Config(vocab_size=60, n_embd=16, n_layer=1, n_head=2)), "Target modules"),
+    ],
+)
+def test_names_and_shapes_tell_whose_an_adapter_is(other: Callable[[], Any], named: str, tmp_path: Path):
+    adapted = taught(biased(), target_modules=["q_proj", "gate_proj"])
+    adapted.save_pretrained(str(tmp_path))
+    with pytest.raises(ModelError, match=rf"adapter of another model, or damaged: .*{named}"):
+        load_adapter(other(), tmp_path)
+
+
+@plain_peft
+@pytest.mark.parametrize("lost", ["norm.weight", "q_proj.base_layer.bias", "lora_B"])
+def test_weights_that_are_missing_are_no_start_values(lost: str, tmp_path: Path):
+    taught(biased(), bias="all", modules_to_save=["norm"]).save_pretrained(str(tmp_path))
+    weights = load_tensors(tmp_path / "adapter_model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if lost not in name}
+    assert len(kept) < len(weights)
+    save_tensors(tmp_path / "adapter_model.safetensors", kept, format="pt")
+    with pytest.raises(ModelError, match="adapter of another model"):
+        load_adapter(biased(), tmp_path)
+
+
+def hub(monkeypatch: pytest.MonkeyPatch, cache: Path, name: str, folder: Path) -> str:
+    """A hub's cache, offline, that holds a copy of a folder as the repository of that name; and the name."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(folder, repository / "snapshots" / "0123abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abc")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    return name
+
+
+def test_an_adapter_of_the_hub_is_the_folder_that_it_holds(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    save_adapter(tuned(load_tiny(base).model), tmp_path / "adapter", base=str(base))
+    name = hub(monkeypatch, tmp_path / "cache", "somebody/an-adapter", tmp_path / "adapter")
+    from_hub, local = (load_model(str(base), device="cpu", adapter=given) for given in (name, tmp_path / "adapter"))
+    assert from_hub.fingerprint == local.fingerprint != load_tiny(base).fingerprint
+    with torch.no_grad():
+        assert torch.equal(from_hub.model(TOKENS).logits, local.model(TOKENS).logits)
+    with pytest.raises(ModelError, match=r"'nobody/nothing' is no folder here.*download the adapter first"):
+        load_model(str(base), device="cpu", adapter="nobody/nothing")
+    with pytest.raises(ModelError, match="No adapter folder at"):
+        load_model(str(base), device="cpu", adapter=tmp_path / "none")
+
+
+def test_a_pickle_of_the_hub_is_told_and_never_opened(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    save_adapter(tuned(load_tiny(base).model), tmp_path / "adapter", base=str(base))
+    (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
+    name = hub(monkeypatch, tmp_path / "cache", "somebody/a-pickle", tmp_path / "adapter")
+    with pytest.raises(ModelError, match=r"somebody/a-pickle has no adapter_model.safetensors.*is a pickle"):
+        load_model(str(base), device="cpu", adapter=name)

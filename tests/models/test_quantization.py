@@ -90,6 +90,19 @@ def test_the_adapter_is_plain_peft_and_answers_on_the_base_it_was_made_for(base:
 
 
 @needs_bitsandbytes
+def test_a_saved_adapter_answers_on_eight_bits_as_it_was_trained_on_them(base: Path, tmp_path: Path):
+    trained = tuned(load(base, "8bit").model)
+    save_adapter(trained, tmp_path / "adapter", base=str(base))
+    again = load_model(
+        str(base), device="cpu", quantization="8bit", adapter=tmp_path / "adapter", merge_adapter=True
+    ).model
+    with torch.no_grad():
+        assert torch.equal(again(TOKENS).logits, trained(TOKENS).logits)
+        assert not torch.equal(again(TOKENS).logits, load(base, "8bit").model(TOKENS).logits)
+    assert isinstance(again, PeftModel), "an adapter merged into eight bits would be rounded to them"
+
+
+@needs_bitsandbytes
 def test_another_quantization_is_another_model(base: Path, tmp_path: Path):
     assert len({load(base, kind).fingerprint for kind in ("none", "8bit", "4bit")}) == 3
     run(load(base, "4bit"), tmp_path, max_steps=1)

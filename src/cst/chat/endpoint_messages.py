@@ -31,7 +31,7 @@ def body_of(request: ChatRequest, sampling: Sampling, settings: EndpointSettings
     Raises:
         EndpointError: The request has a prefix, and the recipe doesn't say that the servers can go on from one.
     """
-    messages = [message.model_dump() for message in request.messages]
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
     body: dict[str, object] = {
         "model": settings.model,
         "messages": messages,

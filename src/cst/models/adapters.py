@@ -5,6 +5,7 @@ same weights. This file knows nothing of training, nor of where models come from
 """
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from cst.errors import ModelError
+from cst.models.adapter_config import lora_config
+from cst.models.folders import ADAPTER_FILES, adapter_folder
 from cst.models.tensors import load_tensors, save_tensors, whole_folder
 from cst.store import read_json, write_json
 
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE = ADAPTER_FILES
+
+_MERGE_ELSEWHERE = "Merge it with the tool that made it, and name the merged model."
 
 TargetModules = Literal["all-linear"] | tuple[str, ...]
 
@@ -94,36 +98,56 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
             transformers_logging.enable_progress_bar()
 
 
-def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Put a saved adapter on `model`, in place, for inference.
+def load_adapter(model: PreTrainedModel, adapter: str | Path) -> PeftModel:
+    """Put a saved adapter, named by its folder or hub id, on `model`, in place, for inference.
 
     Raises:
-        ModelError: The folder holds no adapter in safetensors, or one of another model.
+        ModelError: There is no such adapter in safetensors, or it is one of another model, or asks for what isn't
+            honoured.
+        DataError: Its configuration is no JSON.
     """
-    if not (folder / WEIGHTS_FILE).is_file() or not (folder / CONFIG_FILE).is_file():
-        raise ModelError(
-            f"{folder} holds no adapter: {CONFIG_FILE} and {WEIGHTS_FILE} are needed. Name an adapter folder."
-        )
-    weights = load_tensors(folder / WEIGHTS_FILE)
-    wrapped = _wrap(model, _read_config(folder))
+    folder = adapter_folder(adapter)
+    config, weights = lora_config(folder), load_tensors(folder / WEIGHTS_FILE)
+    _refuse_embeddings(weights, model, folder)
     try:
+        wrapped = _wrap(model, config)
         result: Any = set_peft_model_state_dict(wrapped, weights)
-    except RuntimeError as error:
-        raise ModelError(
-            f"{folder} is an adapter of another model: {error}. Load the model it was made for."
-        ) from error
-    strange = [name for name in result.missing_keys if "lora_" in name] + list(result.unexpected_keys)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _of_another_model(folder, str(error).strip().splitlines()[-1].strip()) from error
+    strange = _not_as_trained(wrapped, set(result.missing_keys)) + list(result.unexpected_keys)
     if strange:
-        raise ModelError(
-            f"{folder} is an adapter of another model: {strange[0]} doesn't fit. Load the model it was made for."
-        )
+        raise _of_another_model(folder, f"{strange[0]} doesn't fit")
+    wrapped.requires_grad_(False)
     return wrapped.eval()
 
 
-def _read_config(folder: Path) -> LoraConfig:
-    values = read_json(folder / CONFIG_FILE)
-    if not isinstance(values, dict) or values.get("peft_type") != "LORA":
-        raise ModelError(f"{folder / CONFIG_FILE} describes no LoRA adapter. Only LoRA adapters can be used.")
-    config: Any = LoraConfig.from_pretrained(str(folder), inference_mode=True)
-    config.base_model_name_or_path = None  # a model may have moved since; what fits is decided by names and shapes
-    return config
+def _refuse_embeddings(weights: Iterable[str], model: PreTrainedModel, folder: Path) -> None:
+    """An adapter may add to embeddings and head, but not bring its own; and add to none where both are one tensor."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    names = [name for name, module in model.named_modules() if module in ends]
+    touched = [key for key in weights if any(f".{name}." in key for name in names)]
+    own = [key for key in touched if "lora_" not in key]
+    if own:
+        raise ModelError(
+            f"{folder} brings embeddings or an output head of its own ({own[0]}): it was saved with them, or has a "
+            f"vocabulary of its own. {_MERGE_ELSEWHERE}"
+        )
+    if touched and getattr(model.config, "tie_word_embeddings", False):
+        raise ModelError(
+            f"{folder} adds to the embeddings or the output head ({touched[0]}), which are one tensor in this model: "
+            f"merged, it would change both. Train it on other modules."
+        )
+
+
+def _not_as_trained(model: PeftModel, missing: set[str]) -> list[str]:
+    """Weights of the adapter that weren't in its file, and weights of the model that were."""
+    trained = {name: weight.requires_grad for name, weight in model.named_parameters(remove_duplicate=False)}
+    return sorted(name for name, is_adapters in trained.items() if is_adapters == (name in missing))
+
+
+def _of_another_model(folder: Path, reason: str) -> ModelError:
+    made_for = read_json(folder / CONFIG_FILE).get("base_model_name_or_path")
+    return ModelError(
+        f"{folder} is an adapter of another model, or damaged: {reason.rstrip('.')}. Load the model it was made for"
+        + (f", by its own words {made_for!r}." if made_for else ".")
+    )

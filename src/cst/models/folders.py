@@ -1,4 +1,4 @@
-"""What lies in a model's folder: which files, whether they are safe to open, and what they hash to.
+"""What lies in a model's folder, or an adapter's: which files, whether they are safe to open, and what they hash to.
 
 Nothing is loaded here. A hub id is fetched into the hub's cache first, so that everything after is about one local
 folder; whatever is wrong with it is said in one message. This file does without torch.
@@ -6,10 +6,12 @@ folder; whatever is wrong with it is said in one message. This file does without
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from cst.errors import ModelError
+from cst.models.instruction_templates import chat_template_in
 from cst.store import fingerprint, fingerprint_of_file
 
 CONFIG_FILE = "config.json"
@@ -29,6 +31,8 @@ TOKENIZER_FILES = (
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
+_PICKLED_ADAPTER = "adapter_model.bin"
+
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -38,26 +42,44 @@ def local_folder(path: str) -> Path:
     Raises:
         ModelError: there is no such folder, and the hub gives no such model.
     """
+    wanted = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+    return _local(path, "model", wanted, ignored=("*/*", "consolidated*"))
+
+
+def adapter_folder(adapter: str | Path) -> Path:
+    """The local folder of a LoRA adapter, in which its two files are; of a hub id only they are fetched.
+
+    Raises:
+        ModelError: there is no such folder, and the hub gives no such adapter; or it isn't in safetensors.
+    """
+    folder = _local(str(adapter), "adapter", ADAPTER_FILES)
+    missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
+    if missing == [ADAPTER_FILES[1]]:
+        raise ModelError(
+            f"{adapter} has no {ADAPTER_FILES[1]}. An {_PICKLED_ADAPTER} is a pickle, which can run code when opened: "
+            "cst never opens one. Where you trust it, peft converts it: load it and save it anew with "
+            "save_pretrained, which writes safetensors."
+        )
+    if missing:
+        raise ModelError(f"{adapter} holds no adapter: {' and '.join(ADAPTER_FILES)} are needed. Name an adapter.")
+    return folder
+
+
+def _local(path: str, kind: str, wanted: Sequence[str], ignored: Sequence[str] = ()) -> Path:
     local = Path(path).expanduser()
     if path and local.is_dir():
         return local
     if local.exists() or not _HUB_ID.fullmatch(path) or path.startswith("."):
-        raise ModelError(f"No model folder at {path!r}. Give the path of a Hugging Face model folder, or a hub id.")
+        raise ModelError(f"No {kind} folder at {path!r}. Give the path of a Hugging Face {kind} folder, or a hub id.")
     from huggingface_hub import snapshot_download  # imported where a hub is asked: it takes half a second
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(
-                path,
-                allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"],
-                ignore_patterns=["*/*", "consolidated*"],
-            )
-        )
+        return Path(snapshot_download(path, allow_patterns=list(wanted), ignore_patterns=list(ignored)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ModelError(
             f"{path!r} is no folder here, and the hub doesn't give it: {first_line(error)}. Mend the path, or "
-            "download the model first (`hf download`)."
+            f"download the {kind} first (`hf download`)."
         ) from error
 
 
@@ -111,11 +133,11 @@ def damaged(place: Path, error: Exception) -> ModelError:
     )
 
 
-def folder_fingerprint(folder: Path, weights: list[Path], template: str | None, adapter: str | Path | None) -> str:
+def folder_fingerprint(folder: Path, weights: list[Path], template: str | None, adapter: Path | None) -> str:
     """SHA-256 over the bytes of weights, configuration, tokenizer and template, the template given, and the adapter."""
     files = [*weights, *(folder / name for name in (CONFIG_FILE, *TOKENIZER_FILES))]
     parts = [(path.name, fingerprint_of_file(path)) for path in files if path.is_file()]
-    tuned = [] if adapter is None else [Path(adapter) / name for name in ADAPTER_FILES]
+    tuned = [] if adapter is None else [adapter / name for name in ADAPTER_FILES]
     return fingerprint(parts, template, [(path.name, fingerprint_of_file(path)) for path in tuned])
 
 
@@ -131,15 +153,19 @@ def model_fingerprint(path: str, *, chat_template: str | Path | None = None) -> 
 
 
 def template_text(path: Path) -> str:
-    """A chat template from a file.
+    """A chat template from a file, as Jinja; an Alpaca-style template in JSON becomes one.
 
     Raises:
         ModelError: the file can't be read.
+        RenderingError: it is JSON, and no instruction template.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"The chat template {path} can't be read: {error}. Give a Jinja file in UTF-8.") from error
+        raise ModelError(
+            f"The chat template {path} can't be read: {error}. Give a file in UTF-8: Jinja, or Alpaca-style JSON."
+        ) from error
+    return chat_template_in(text, path)
 
 
 def _json(path: Path) -> dict[str, Any]:

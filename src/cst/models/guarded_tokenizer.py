@@ -3,7 +3,7 @@
 The guarding is transformers' `sanitize_control_tokens`, told here which tokens to guard: left to itself it guards
 special tokens and those that stand in the template's source, which misses added tokens that the template builds from
 pieces, and markers of its tool or thinking branches. It drops U+F0000 and U+F0001 from all text (its own marks).
-What it can't guard, `rendering` finds and refuses. This file knows no messages beyond role and content.
+What it can't guard, `rendering` finds and refuses. This file knows no messages beyond role, content and input.
 """
 
 import copy
@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from cst.errors import RenderingError
-from cst.models.template_probe import RESPONSE, USER, Turn
+from cst.models.template_probe import INPUT, RESPONSE, USER, Turn
 
 TEMPLATE_VARIABLES: dict[str, str | bool] = {"enable_thinking": False, "date_string": "26 Jul 2024"}
 """Handed to every template. Preference data holds answers, not thoughts (Qwen 3 and its like); and a rendering must
@@ -143,7 +143,12 @@ class GuardedTokenizer:
     def _find_controls(self) -> dict[str, int]:
         controls = _bracketed_or_special(self._tokenizer)
         user, response = {"role": "user", "content": USER}, {"role": "assistant", "content": RESPONSE}
-        texts = (self.text([user], opens_answer=True), self.text([user, response], opens_answer=False))
+        with_input = {**user, "input": INPUT}
+        texts = (
+            self.text([user], opens_answer=True),
+            self.text([user, response], opens_answer=False),
+            self.text([with_input], opens_answer=True),
+        )
         written = {token for text in texts for token in self.trusted_tokens(text)}
         for token_id, token in self._tokenizer.added_tokens_decoder.items():
             if token_id in written and not token.content.isspace():

@@ -25,6 +25,7 @@ from cst.errors import ModelError
 from cst.models.adapters import load_adapter
 from cst.models.folders import (
     TOKENIZER_FILES,
+    adapter_folder,
     damaged,
     first_line,
     folder_fingerprint,
@@ -88,18 +89,19 @@ def load_model(
     """A causal language model by folder or hub id, in evaluation mode, with its adapter if it has one.
 
     `device` is as in torch; by default the first accelerator, or the CPU. `chat_template` is a template file to use
-    instead of the tokenizer's own. `merge_adapter` adds the adapter to weights that are float32 in memory, which
-    changes low bits and saves a third of the time of decoding (the miniature, r = 16); halves and quantized weights,
-    which would change by more than that, are left alone.
+    instead of the tokenizer's own, in Jinja or Alpaca-style JSON. `adapter` is a folder or hub id too; `merge_adapter`
+    adds it to weights that are float32 in memory, which changes low bits and saves a third of the time of decoding
+    (the miniature, r = 16); halves and quantized weights, which would change by more than that, are left alone.
 
     Raises:
         ModelError: there is no such model, or it needs code or pickles, or its files are missing, damaged or unknown,
-            or bitsandbytes is needed and isn't there.
+            or the adapter isn't one of this model, or bitsandbytes is needed and isn't there.
         RenderingError: the tokenizer has no chat template, or an unusable one.
     """
     folder = local_folder(path)
     refuse_code(folder)
     weights = weight_files(folder)
+    tuned = None if adapter is None else adapter_folder(adapter)
     template = None if chat_template is None else template_text(Path(chat_template))
     tokenizer = load_tokenizer(path)
     if template is not None:
@@ -109,9 +111,9 @@ def load_model(
     stored = _stored_dtype(weights[0])
     model = _load_weights(folder, _kept_dtype(dtype, stored, place), quantization, place)
     _check_vocabulary(model, tokenizer, folder)
-    identity = folder_fingerprint(folder, weights, template, adapter)
-    if adapter is not None:
-        model = _with_adapter(model, Path(adapter), merge=merge_adapter and quantization == "none")
+    identity = folder_fingerprint(folder, weights, template, tuned)
+    if tuned is not None:
+        model = _with_adapter(model, tuned, merge=merge_adapter and quantization == "none")
     return LoadedModel(
         model=_on(model, place).eval(),
         tokenizer=tokenizer,

@@ -40,8 +40,18 @@ PROBE_TOKENS = 24
 """Greedy tokens compared after each probe."""
 
 
-def merge_adapter(model_path: str, adapter: Path, out: Path, *, prompts: Sequence[str] = PROBES) -> MergeReport:
+def merge_adapter(
+    model_path: str,
+    adapter: str | Path,
+    out: Path,
+    *,
+    prompts: Sequence[str] = PROBES,
+    chat_template: str | Path | None = None,
+) -> MergeReport:
     """Write a Hugging Face folder of the model with the adapter in its weights: tokenizer and template with it.
+
+    Model and adapter are folders or hub ids. `chat_template` is the template file that the adapter was trained with,
+    where that isn't the tokenizer's own: the merged model's tokenizer has it.
 
     Merged in float32, cast once to the checkpoint's type, read back and compared with model and adapter apart. An
     adapter that was trained on the model in 4 or 8 bits is merged into its full weights: other ones, so that answers
@@ -52,7 +62,7 @@ def merge_adapter(model_path: str, adapter: Path, out: Path, *, prompts: Sequenc
     """
     if out.exists():
         raise ModelError(f"{out} exists already. Name a folder that doesn't.")
-    loaded = load_model(model_path, dtype="float32", device="cpu")
+    loaded = load_model(model_path, dtype="float32", device="cpu", chat_template=chat_template)
     tuned = load_adapter(loaded.model, adapter)
     before = [_greedy(tuned, loaded, prompt) for prompt in prompts]
     merged: Any = tuned.merge_and_unload()

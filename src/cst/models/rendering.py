@@ -197,14 +197,20 @@ class Renderer:
                 f"A conversation with the roles {roles} can't be gone on with. "
                 "Give it as system (or none), user, assistant, user, ..., with a user turn at the end."
             )
-        turns: list[Turn] = [{"role": message.role, "content": _plain(message.content)} for message in messages]
+        turns = [self._turn(message) for message in messages]
         return turns if roles[0] != "system" else self._with_system(turns)
+
+    def _turn(self, message: Message) -> Turn:
+        """A message as the template takes it: an instruction and its input apart where it sets them apart."""
+        if message.role == "user" and message.input and self._shape.sets_input_apart:
+            return {"role": "user", "content": _plain(message.instruction), "input": _plain(message.input)}
+        return {"role": message.role, "content": _plain(message.content)}
 
     def _with_system(self, turns: list[Turn]) -> list[Turn]:
         if self._system_policy == "fold_into_user":
             system, user, *rest = turns
             text = f"{system['content']}\n\n{user['content']}" if system["content"] else user["content"]
-            return [{"role": "user", "content": text}, *rest]
+            return [{**user, "content": text}, *rest]
         if self._shape.refusal is not None:
             raise RenderingError(
                 f"The chat template of {self._tokenizer.name} takes no system prompt ({self._shape.refusal}), and was "
@@ -219,20 +225,23 @@ class Renderer:
         Blank contents stay as they are, because templates branch on them.
         """
         harmless = [
-            {"role": turn["role"], "content": f"qz{i}qz" if turn["content"].strip() else turn["content"]}
+            {"role": turn["role"]}
+            | {field: f"qz{i}{field}qz" if text.strip() else text for field, text in _texts(turn).items()}
             for i, turn in enumerate(turns)
         ]
-        key = tuple(text for turn in harmless for text in (turn["role"], turn["content"]))
+        key = tuple(text for turn in harmless for part in turn.items() for text in part)
         if key not in self._skeletons:
             self._skeletons[key] = self._written_around(harmless)
         return self._skeletons[key]
 
     def _written_around(self, turns: Sequence[Turn]) -> tuple[int, ...]:
         rendered = self._tokenizer.text(turns, opens_answer=self._shape.uses_generation_prompt)
-        lost = [turn for turn in turns if turn["content"].strip() and turn["content"] not in rendered]
+        lost = [
+            turn["role"] for turn in turns for text in _texts(turn).values() if text.strip() and text not in rendered
+        ]
         if lost:
             raise RenderingError(
-                f"The chat template of {self._tokenizer.name} drops the {lost[0]['role']} turn of a conversation with "
+                f"The chat template of {self._tokenizer.name} drops the {lost[0]} turn of a conversation with "
                 f"the roles {[turn['role'] for turn in turns]}. Pass a template that renders every turn."
             )
         return self._tokenizer.controls_in(self._tokenizer.trusted_tokens(rendered))
@@ -252,6 +261,11 @@ class Renderer:
         if bos is not None and rendered.lstrip().startswith(bos):
             return "template"
         return "tokenizer" if self._tokenizer.writes_bos else "none"
+
+
+def _texts(turn: Turn) -> Turn:
+    """A turn without its role."""
+    return {field: text for field, text in turn.items() if field != "role"}
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import final
 
 from cst.errors import RenderingError
 from cst.models.guarded_tokenizer import GuardedTokenizer
+from cst.models.instruction_templates import jinja_literal
 from cst.models.template_probe import RESPONSE
 
 
@@ -68,5 +69,4 @@ class ResponseCodec:
 
 def _template(text: str) -> str:
     """A template that writes `text`, and after it the content of the first message."""
-    literal = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"{{{{ '{literal}' }}}}{{{{ messages[0]['content'] }}}}"
+    return f"{{{{ {jinja_literal(text)} }}}}{{{{ messages[0]['content'] }}}}"

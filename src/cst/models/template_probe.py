@@ -1,9 +1,9 @@
 """What a chat template does, found out by rendering it with sentinel words and reading where they come out.
 
-A template is a program that its author documents nowhere. Six questions decide whether a model can be tuned and served
-with it: does it take a system prompt, does it invent one, where does a response begin, what ends it, do training and
-generation see the same header, and can plain text forge a header. This file answers them from text alone; it knows no
-token ids except through the `controls` that it is given.
+A template is a program that its author documents nowhere. Seven questions decide whether a model can be tuned and
+served with it: does it take a system prompt, does it invent one, does it set a turn's input apart, where does a
+response begin, what ends it, do training and generation see the same header, and can plain text forge a header. This
+file answers them from text alone; it knows no token ids except through the `controls` that it is given.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,12 +13,12 @@ from typing import Literal, Protocol
 from cst.errors import RenderingError
 
 Turn = dict[str, str]
-"""A message as templates take it: `role` and `content`."""
+"""A message as templates take it: `role`, `content`, and `input` where the template sets it apart."""
 
 Boundary = Literal["strong", "weak"]
 """Whether a control token stands between each two turns (strong), or plain text that a user can write too (weak)."""
 
-SYSTEM, USER, RESPONSE = "qzsystemqz", "qzuserqz", "qzresponseqz"
+SYSTEM, USER, INPUT, RESPONSE = "qzsystemqz", "qzuserqz", "qzinputqz", "qzresponseqz"
 
 
 class RenderText(Protocol):
@@ -37,7 +37,8 @@ class TemplateShape:
     headers differ); `uses_generation_prompt` is False where the template's generation prompt is no prefix of its own
     training text. `lead` is the blank between prompt and response, `tail` the text between response and end token;
     both are part of the response's tokens. `anchor` is the text from the user's last word to the response.
-    `refusal` says in the template's words why it takes no system prompt; None where it takes one.
+    `refusal` says in the template's words why it takes no system prompt; None where it takes one. `sets_input_apart`:
+    it writes a user turn's `input` beside its `content`, as Alpaca's does.
     """
 
     opening: str
@@ -47,6 +48,7 @@ class TemplateShape:
     tail: str
     end_token: str | None
     refusal: str | None
+    sets_input_apart: bool
     default_system_prompt: str | None
     boundary: Boundary
 
@@ -69,7 +71,7 @@ def probe(render: RenderText, controls: Iterable[str], *, fold: bool) -> Templat
     tail, end_token = _tail(after, known)
     with_system, refusal = _with_system(render)
     head = (prompted if uses_prompt else closed) + opening
-    anchor = head[head.index(USER) + len(USER) :]
+    anchor = head[head.rindex(USER) + len(USER) :]
     return TemplateShape(
         opening=opening,
         uses_generation_prompt=uses_prompt,
@@ -78,6 +80,7 @@ def probe(render: RenderText, controls: Iterable[str], *, fold: bool) -> Templat
         tail=tail,
         end_token=end_token,
         refusal=refusal,
+        sets_input_apart=INPUT in render([{**user, "input": INPUT}], opens_answer=True),
         default_system_prompt=_default_system_prompt(with_system, prompted),
         boundary=_boundary(with_system, anchor, known, fold=fold),
     )
