@@ -21,6 +21,7 @@ from cst.cli_options import (
     UpdateOption,
 )
 from cst.errors import CstError
+from cst.sweep_command import sweep
 
 app = typer.Typer(
     name="cst",
@@ -183,6 +184,9 @@ for _name, _help in VERB_HELP.items():
 app.command("run", help="All seven verbs: from a recipe to a report. What is up to date is left as it is.")(
     _verb("report")
 )
+
+
+app.command("sweep")(sweep)
 
 
 @app.command()

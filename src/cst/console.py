@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 TELLING = {
     "synthesize": ("synthesis.json",),
     "condition": ("preferences/*.counts.json",),
-    "score": ("scores.json", "paired_tests.json", "agreement.json", "capability.json"),
+    "score": ("scores.json", "paired_tests.json", "agreement.json", "capability.json", "sweep.json"),
+    "report": ("sweep.json",),
 }
 """The files of a verb that `--json` prints, besides the outcomes of its stages."""
 

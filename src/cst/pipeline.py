@@ -25,6 +25,7 @@ from cst.run_folder import Outcome, RunFolder, Stage
 from cst.run_models import start_model, trained
 from cst.score_stage import score_stage
 from cst.store import RecordFile, read_records, stream_records, write_json, write_records
+from cst.sweep_stage import is_sweep, sweep_stage
 from cst.training_evaluation import evaluation_curve_stage, set_apart
 from cst.training_stage import preferences_of, train_stage
 from cst.workshop import EVALUATION_PROMPTS, Workshop, held_out_files
@@ -102,6 +103,7 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
     add("judge", card_stage, wanted=held_out and recipe.judge_card is not None)
     add("score", score_stage, wanted=held_out)
     add("score", robustness_stage, wanted=held_out)
+    add("score", sweep_stage, wanted=held_out and is_sweep(recipe))
     from_snapshots = held_out and recipe.generation.curve_prompts > 0
     add("score", _curve, wanted=from_snapshots)
     add("score", evaluation_curve_stage, wanted=recipe.training.eval_steps is not None and not from_snapshots)

@@ -33,7 +33,7 @@ class ComparedRun(ScoredRun):
     @property
     def judges(self) -> str:
         """Who judged its answers; a dash where the verdicts aren't there to say it."""
-        return ", ".join(sorted({verdict.judge for verdict in self.evidence.verdicts})) or NOT_MEASURED
+        return ", ".join(self.evidence.judges) or NOT_MEASURED
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,12 @@ def _sections(
     prints = made.differing("Fingerprints", _fingerprints(runs))
     return [
         Section("The runs", "", "", (made.runs_table(runs),)),
-        Section("Scores", "Greedy answers under first wordings.", "greedy scores of first wordings", _present(scores)),
+        Section(
+            "Scores",
+            "Greedy answers under first wordings; without a system prompt where no run has such.",
+            "greedy scores of first wordings, or of answers without a system prompt",
+            _present(scores),
+        ),
         Section("Capabilities", "What else was measured.", "capability.json", _present(capabilities)),
         Section(
             "What differs in how they were made",

@@ -26,7 +26,8 @@ def runs_table(runs: Sequence[ComparedRun]) -> Table:
 def side_by_side(runs: Sequence[ComparedRun], *, first_only: bool = True) -> Table | None:
     """One column a run; `first_only` leaves out other wordings and temperatures."""
     scores = {run.label: {cell_of(score): score for score in run.scores} for run in runs}
-    cells = [cell for of_run in scores.values() for cell in of_run if not first_only or is_first(cell)]
+    cells = [cell for of_run in scores.values() for cell in of_run]
+    cells = first_cells(cells) if first_only else cells
     if not cells:
         return None
     rows: list[Row] = []
@@ -45,9 +46,11 @@ def _grouped(cells: Sequence[Cell], *, short: bool) -> dict[str, list[Cell]]:
     return groups
 
 
-def is_first(cell: Cell) -> bool:
-    """Greedy, under a first wording."""
-    return cell.temperature == 0 and cell.wordings == "canonical"
+def first_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """Greedy ones under a first wording; where there is none, as in supervised tuning, those without system prompt."""
+    greedy = [cell for cell in cells if cell.temperature == 0]
+    first = [cell for cell in greedy if cell.wordings == "canonical"]
+    return first or [cell for cell in greedy if cell.wordings == "none"]
 
 
 def cell_name(cell: Cell, *, short: bool) -> str:
@@ -58,7 +61,9 @@ def cell_name(cell: Cell, *, short: bool) -> str:
 
 def differences_table(differences: Sequence[RunDifference], *, first_only: bool = True) -> Table | None:
     """One row a cell, under a heading for each run that is held against the first."""
-    kept = [each for each in differences if not first_only or is_first(cell_of(each.score))]
+    cells = [cell_of(each.score) for each in differences]
+    shown = set(first_cells(cells) if first_only else cells)
+    kept = [each for each, cell in zip(differences, cells, strict=True) if cell in shown]
     if not kept:
         return None
     rows: list[Row] = []

@@ -19,7 +19,8 @@ from cst.evaluation.judge_card import JudgeCard
 from cst.evaluation.length_matched import LengthMatchedScore
 from cst.evaluation.panel_agreement import PanelAgreement
 from cst.evaluation.scores import CurvePoint
-from cst.records import Completion, Preference, Record, SafetyConfiguration, Score, Verdict
+from cst.evaluation.sweep import Sweep
+from cst.records import Completion, Demonstration, Preference, Record, SafetyConfiguration, Score, Verdict
 from cst.store import first_complaint, parse_record, read_json, read_records, read_text
 
 R = TypeVar("R", bound=Record)
@@ -50,13 +51,21 @@ class ConfigurationLogps(_Glimpse):
     reference_rejected_logps: float
 
 
+class ValidationLoss(_Glimpse):
+    """What an evaluation says of supervised tuning: the loss of so many validation rows, in nats a token."""
+
+    loss: float | None = None
+    rows: int | None = None
+
+
 class TrainingStep(_Glimpse):
-    """One optimizer step."""
+    """One optimizer step; preference tuning alone has configurations, and supervised tuning a validation loss."""
 
     step: int
     loss: float
     configurations: dict[str, ConfigurationLogps] = Field(default_factory=dict[str, ConfigurationLogps])
     sinking: tuple[str, ...] = ()
+    evaluation: ValidationLoss | None = None
 
 
 @dataclass
@@ -64,7 +73,8 @@ class Evidence:
     """The records of one run folder; lists are empty where `missing` names their file.
 
     `scores` are those of prompts as they are, `framed` those of prompts put in other ways. A run may do without a
-    judge's card; scores are corrected by one alone.
+    judge's card; scores are corrected by one alone. Rows are
+    preferences, or demonstrations in supervised tuning.
     """
 
     name: str
@@ -84,10 +94,28 @@ class Evidence:
     verdicts: list[Verdict]
     synthesis: list[TaskSynthesis]
     preferences: dict[str, list[Preference]]
+    demonstrations: dict[str, list[Demonstration]]
     metrics: dict[str, list[TrainingStep]]
     card: JudgeCard | None = None
     corrected: list[CorrectedScore] = field(default_factory=list[CorrectedScore])
+    sweep: Sweep | None = None
     missing: list[str] = field(default_factory=list[str])
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether the recipe tunes on demonstrations instead of preferences."""
+        return _is_supervised(self.recipe)
+
+    @property
+    def models(self) -> list[str]:
+        """The trained models in the recipe's order; others that left metrics come after them."""
+        named = [name for name in (self.recipe or {}).get("models") or {} if name in self.metrics]
+        return list(dict.fromkeys([*named, *self.metrics]))
+
+    @property
+    def judges(self) -> list[str]:
+        """Who judged the answers."""
+        return sorted({verdict.judge for verdict in self.verdicts})
 
     @property
     def note(self) -> str:
@@ -98,6 +126,11 @@ class Evidence:
     def boundary(self) -> str | None:
         """How the model's template parts its turns, `strong` or `weak`; None where it wasn't recorded."""
         return ((self.fingerprints or {}).get("rendering") or {}).get("boundary")
+
+
+def _is_supervised(recipe: dict[str, Any] | None) -> bool:
+    """Whether a resolved recipe tunes on demonstrations; where there is none, it doesn't."""
+    return ((recipe or {}).get("training") or {}).get("method") == "sft"
 
 
 @dataclass
@@ -143,8 +176,16 @@ def _listed(path: Path, kind: type[R]) -> list[R]:
         raise DataError(f"{path} is no list of {kind.__name__}: {first_complaint(error)}") from error
 
 
-def _card(path: Path) -> JudgeCard | None:
-    return parse_record(read_text(path), JudgeCard, str(path)) if path.is_file() else None
+def _one(path: Path, kind: type[R]) -> R:
+    """A file that holds one record."""
+    return parse_record(read_text(path), kind, str(path))
+
+
+def _sweep(reader: _Reader, recipe: dict[str, Any] | None) -> Sweep | None:
+    """Missing only where the recipe's mixture has safety examples."""
+    if not ((recipe or {}).get("mixture") or {}).get("safety"):
+        return None
+    return reader.optional("sweep.json", lambda path: _one(path, Sweep), None)
 
 
 def read_evidence(folder: Path) -> Evidence:
@@ -156,9 +197,10 @@ def read_evidence(folder: Path) -> Evidence:
     """
     if not folder.is_dir():
         raise RunFolderError(f"There is no run folder {folder}; name one, or make it with `cst run`.")
-    reader, card = _Reader(folder), _card(folder / "judge_card.json")
+    reader, card_path = _Reader(folder), folder / "judge_card.json"
+    card = _one(card_path, JudgeCard) if card_path.is_file() else None
     recipe: dict[str, Any] | None = reader.optional("recipe.json", read_json, None)
-    scores = reader.listed("scores.json", Score)
+    scores, supervised = reader.listed("scores.json", Score), _is_supervised(recipe)
     return Evidence(
         name=str((recipe or {}).get("name") or folder.resolve().name),
         recipe=recipe,
@@ -175,10 +217,12 @@ def read_evidence(folder: Path) -> Evidence:
         capability=reader.listed("capability.json", CapabilityScore),
         completions=reader.records("completions.jsonl", Completion),
         verdicts=reader.records("verdicts.jsonl", Verdict),
-        synthesis=reader.listed("synthesis.json", TaskSynthesis),
-        preferences=reader.per_model("preferences/*.jsonl", Preference),
+        synthesis=[] if supervised else reader.listed("synthesis.json", TaskSynthesis),
+        preferences={} if supervised else reader.per_model("preferences/*.jsonl", Preference),
+        demonstrations=reader.per_model("demonstrations/*.jsonl", Demonstration) if supervised else {},
         metrics=reader.per_model("models/*/metrics.jsonl", TrainingStep),
         card=card,
         corrected=reader.listed("corrected_scores.json", CorrectedScore) if card else [],
+        sweep=_sweep(reader, recipe),
         missing=reader.missing,
     )

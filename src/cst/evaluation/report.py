@@ -18,6 +18,8 @@ from cst.evaluation.evidence import Evidence, read_evidence
 from cst.evaluation.robustness import robustness_sections
 from cst.evaluation.samples import pick_samples
 from cst.evaluation.section import Section
+from cst.evaluation.supervised import sweep_sections, training_section
+from cst.evaluation.sweep_tables import changes_table, rates_table
 from cst.evaluation.tables import INTERVAL_NOTE, Heading, Rate, Row, Table
 from cst.records import Preference, SafetyConfiguration, Side
 from cst.store import uncollected, write_text
@@ -48,7 +50,7 @@ def render_report(folder: Path) -> Report:
         "evidence": evidence,
         "sections": sections(evidence),
         "interval_note": INTERVAL_NOTE,
-        "judges": sorted({verdict.judge for verdict in evidence.verdicts}),
+        "judges": evidence.judges,
         "recipe": json.dumps(evidence.recipe, indent=2, ensure_ascii=False) if evidence.recipe else "",
     }
     html, markdown = folder / "report.html", folder / "report.md"
@@ -69,12 +71,15 @@ def console_tables(folder: Path) -> list[Table]:
 
 
 def _main_tables(evidence: Evidence) -> list[Table]:
-    scores = evidence.scores
+    scores, sweep = evidence.scores, evidence.sweep
+    if sweep is not None:
+        return _present(rates_table(sweep), changes_table(sweep), _capabilities(evidence))
     return _present(
+        score_tables.fallbacks(scores) if evidence.is_supervised else None,
         score_tables.table_i(scores),
         score_tables.table_ii(scores),
         score_tables.other_configurations(scores),
-        further_tables.table_iii(evidence.capability),
+        _capabilities(evidence),
         score_tables.over_refusal(scores),
         card_tables.corrected_table(scores, evidence.corrected),
     )
@@ -85,14 +90,18 @@ def _present(*values: T | None) -> list[T]:
 
 
 def sections(evidence: Evidence) -> list[Section]:
-    """The report's parts, in order; one without its files is there and empty."""
-    return [
+    """The report's parts, in order; one without its files is there and empty.
+
+    Supervised tuning needs no configurations: there, parts beside the sweep with nothing to show aren't named at all.
+    """
+    parts = [
         *_on_control(evidence),
         *_on_limits(evidence),
         *robustness_sections(evidence),
         *_on_the_data(evidence),
         *_on_the_run(evidence),
     ]
+    return [*sweep_sections(evidence), *(part for part in parts if not (evidence.is_supervised and part.is_empty))]
 
 
 def _on_control(evidence: Evidence) -> list[Section]:
@@ -123,7 +132,7 @@ def _on_control(evidence: Evidence) -> list[Section]:
             "Paired tests",
             "Models answered the same prompts, so they are compared prompt by prompt.",
             "paired_tests.json",
-            tuple(_present(further_tables.paired_tests(evidence.tests))),
+            tuple(_present(further_tables.paired_tests(evidence.tests) if evidence.sweep is None else None)),
         ),
         *_agreement(evidence),
         Section(
@@ -148,7 +157,8 @@ def _agreement(evidence: Evidence) -> list[Section]:
 
 
 def _on_limits(evidence: Evidence) -> list[Section]:
-    scores, capability = evidence.scores, further_tables.table_iii(evidence.capability)
+    scores, capability = evidence.scores, _capabilities(evidence)
+    beside = () if evidence.is_supervised else (further_tables.table_iii_of_the_paper(),)
     return [
         Section(
             "Harmless requests",
@@ -171,13 +181,18 @@ def _on_limits(evidence: Evidence) -> list[Section]:
             "Capabilities",
             "Multiple-choice questions, without a system prompt unless said otherwise.",
             "capability.json",
-            (capability, further_tables.table_iii_of_the_paper()) if capability else (),
+            (capability, *beside) if capability else (),
         ),
     ]
 
 
+def _capabilities(evidence: Evidence) -> Table | None:
+    """The paper's Table III speaks of preference tuning: supervised runs don't call theirs so."""
+    table = further_tables.table_iii(evidence.capability)
+    return replace(table, title="Capabilities") if table and evidence.is_supervised else table
+
+
 def _on_the_data(evidence: Evidence) -> list[Section]:
-    lengths = figures.response_lengths(_richest(evidence))
     return [
         Section(
             "Synthesis",
@@ -185,12 +200,7 @@ def _on_the_data(evidence: Evidence) -> list[Section]:
             "synthesis.json",
             tuple(_present(further_tables.synthesis(evidence.synthesis))),
         ),
-        Section(
-            "Preferences and training",
-            _alarms(evidence),
-            "preferences/*.jsonl, models/*/metrics.jsonl",
-            drawings=tuple(_present(lengths, figures.logps_along_training(evidence.metrics))),
-        ),
+        training_section(evidence) if evidence.is_supervised else _preferences_and_training(evidence),
         Section(
             "Samples",
             "Prompts taken by a hash of their id, not by hand; greedy answers as they came.",
@@ -198,6 +208,16 @@ def _on_the_data(evidence: Evidence) -> list[Section]:
             samples=tuple(pick_samples(evidence)),
         ),
     ]
+
+
+def _preferences_and_training(evidence: Evidence) -> Section:
+    lengths = figures.response_lengths(_richest(evidence))
+    return Section(
+        "Preferences and training",
+        _alarms(evidence),
+        "preferences/*.jsonl, models/*/metrics.jsonl",
+        drawings=tuple(_present(lengths, figures.logps_along_training(evidence.metrics))),
+    )
 
 
 def _on_the_run(evidence: Evidence) -> list[Section]:
@@ -210,7 +230,7 @@ def _on_the_run(evidence: Evidence) -> list[Section]:
             "Configurations",
             "",
             "configurations.json",
-            tuple(_present(_configurations(evidence.configurations))),
+            tuple(_present(_configurations(evidence))),
             folded=True,
         ),
         Section(
@@ -243,13 +263,15 @@ def _alarms(evidence: Evidence) -> str:
     return f"Alarm: chosen log-probs sank: {said}."
 
 
-def _configurations(configurations: Sequence[SafetyConfiguration]) -> Table | None:
-    if not configurations:
+def _configurations(evidence: Evidence) -> Table | None:
+    """Wordings under their configuration; in supervised tuning, answers alone are asked for under them."""
+    if not evidence.configurations:
         return None
     rows: list[Row] = []
-    for c in configurations:
+    first, own = ("asked under", ", or none") if evidence.is_supervised else ("tuned on", "")
+    for c in evidence.configurations:
         rows.append(Heading(f"{c.name} (tasks {', '.join(c.tasks)}; prefers {_preference(c)})"))
-        rows += [("tuned on", text) for text in c.wordings] or [("tuned on", "each prompt's own system prompt")]
+        rows += [(first, text) for text in c.wordings] or [(first, f"each prompt's own system prompt{own}")]
         rows += [("held out", text) for text in c.held_out_wordings]
         rows += [("unseen", text) for text in c.unseen_wordings]
     return Table("Configurations and their wordings", ("", "system prompt"), tuple(rows))
