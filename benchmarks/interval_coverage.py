@@ -1,25 +1,28 @@
-"""How often 95 % intervals hold the truth: Wilson's and Newcombe's exactly, bootstraps by simulation.
+"""How often 95 % intervals hold the truth: Wilson's and Newcombe's exactly, those of grouped answers by simulation.
 
     python benchmarks/interval_coverage.py
 
 One line of JSON a cell, and one for the mean over a family of cells. Wilson's coverage swings with p, as that of every
 interval for a count does, so it is averaged over p as by Brown, Cai and DasGupta (2001, Stat. Sci. 16, 101), and given
 cell by cell too: `within_a_point` says of each whether it lies in [0.94, 0.96]. Newcombe's paired interval is summed
-over all tables of n pairs; the bootstrap over groups and the score's own (the widest of both) are simulated with a
-beta-binomial rate in each group.
+over all tables of n pairs. What prompts that hang together do to the intervals is drawn (grouped_answers.py): groups
+of equal and of unequal sizes, 10 to 200 of them, ten answers in each on average. `rarer` says
+how many independent answers the rarer of the two outcomes is worth; `alike` is the share of samples whose answers are
+all the same: nothing there tells that they hang together.
 """
 
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from itertools import product
 from math import exp, lgamma, log
 from statistics import fmean
 
 import numpy as np
 
-from cst.evaluation.intervals import Interval, PairedCounts, bootstrap, newcombe, wilson
+import grouped_answers
+from cst.evaluation.intervals import PairedCounts, newcombe, wilson
 from cst.evaluation.power import binomial
-from cst.evaluation.scores import rate_interval
 
 RATES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 SIZES = (26, 50, 100, 200, 500, 1000)
@@ -27,8 +30,12 @@ GRID = 999
 PAIRS = ((0.02, 0.02), (0.05, 0.02), (0.1, 0.05), (0.2, 0.1))
 """Shares of pairs on which only A, and only B, does what is asked; both do on 0.8 of the others."""
 
-GROUPED = ((20, 10, 0.9, 0.3), (50, 10, 0.9, 0.3), (200, 10, 0.9, 0.3), (50, 10, 0.9, 0.0))
-"""Groups, answers in each, the rate, and the correlation of answers within a group."""
+KINDS = ("equal", "unequal", "zipf")
+GROUPS = (10, 20, 50, 200)
+CORRELATIONS = (0.0, 0.1, 0.3, 0.6, 1.0)
+GROUPED_RATES = (0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98)
+BOOTSTRAPPED = ((20, 0.3), (50, 0.3), (200, 0.3))
+"""Groups of ten, and the correlation within, for the control; its rate is .9."""
 
 
 def within(coverage: float) -> bool:
@@ -64,35 +71,31 @@ def _tables(n: int) -> Iterator[tuple[int, int, int, int]]:
             yield from ((both, a, b, n - a - b - both) for both in range(n + 1 - a - b))
 
 
-def grouped_coverage(groups: int, size: int, rate: float, correlation: float, runs: int, seed: int) -> dict[str, float]:
-    """The share of simulated samples whose intervals hold the rate: the bootstrap's, Wilson's, and the score's."""
-    rng = np.random.default_rng([seed, groups, size, int(correlation * 100)])
-    names = [str(g) for g in range(groups) for _ in range(size)]
-    held = dict.fromkeys(("cluster_bootstrap", "wilson", "score"), 0)
-    for run in range(runs):
-        values = draw(rng, groups, size, rate, correlation)
-        wanted = {
-            "cluster_bootstrap": bootstrap(values, names, seed=run),
-            "wilson": wilson(int(sum(values)), len(values)),
-            "score": rate_interval([value > 0 for value in values], [{"group": name} for name in names], seed=run),
-        }
-        for name, interval in wanted.items():
-            held[name] += _holds(interval, rate)
-    return {name: count / runs for name, count in held.items()}
+def grouped_lines(runs: int, seed: int) -> Iterator[dict[str, object]]:
+    """The cells of answers in groups: rates, differences of paired rates, and the bootstrap for comparison."""
+    for number, (kind, groups, correlation) in enumerate(product(KINDS, GROUPS, CORRELATIONS)):
+        rng = np.random.default_rng([seed, number])
+        design = grouped_answers.Design(grouped_answers.sizes(kind, groups), correlation)
+        cell = {"sizes": kind, "groups": groups, "correlation": correlation, "runs": runs}
+        for rate in GROUPED_RATES:
+            found = grouped_answers.rate_coverage(rng, design, rate, runs)
+            rarer = design.worth * min(rate, 1 - rate)
+            yield from _drawn({"p": rate, **cell, "rarer": rarer, "alike": found.pop("alike")}, found)
+        for only_a, only_b in PAIRS:
+            same = 1 - only_a - only_b
+            shares = (0.8 * same, only_a, only_b, 0.2 * same)
+            found = grouped_answers.pair_coverage(rng, design, shares, runs)
+            yield from _drawn({"only_a": only_a, "only_b": only_b, **cell}, found)
+    for groups, correlation in BOOTSTRAPPED:
+        design = grouped_answers.Design(grouped_answers.sizes("equal", groups), correlation)
+        held = grouped_answers.bootstrap_coverage(np.random.default_rng([seed, groups]), design, 0.9, runs)
+        cell = {"p": 0.9, "sizes": "equal", "groups": groups, "correlation": correlation, "runs": runs}
+        yield from _drawn(cell, {"cluster_bootstrap": held})
 
 
-def draw(rng: np.random.Generator, groups: int, size: int, rate: float, correlation: float) -> list[float]:
-    """Answers, 0 or 1, group by group: a beta-binomial, whose answers correlate so much within a group."""
-    if correlation == 0:
-        rates = np.full(groups, rate)
-    else:
-        strength = 1 / correlation - 1
-        rates = rng.beta(rate * strength, (1 - rate) * strength, groups)
-    return [float(value) for chance in rates for value in rng.random(size) < chance]
-
-
-def _holds(interval: Interval, truth: float) -> bool:
-    return interval.low <= truth <= interval.high
+def _drawn(cell: dict[str, object], coverage: dict[str, float]) -> Iterator[dict[str, object]]:
+    for name, held in coverage.items():
+        yield {"interval": name, **cell, "coverage": held, "within_a_point": within(held)}
 
 
 def lines(runs: int, seed: int) -> Iterator[dict[str, object]]:
@@ -110,16 +113,13 @@ def lines(runs: int, seed: int) -> Iterator[dict[str, object]]:
             coverage = newcombe_coverage(n, only_a, only_b)
             cell = {"interval": "newcombe", "n": n, "only_a": only_a, "only_b": only_b, "coverage": coverage}
             yield {**cell, "within_a_point": within(coverage)}
-    for groups, size, rate, correlation in GROUPED:
-        cell = {"groups": groups, "size": size, "p": rate, "correlation": correlation, "runs": runs}
-        for name, coverage in grouped_coverage(groups, size, rate, correlation, runs, seed).items():
-            yield {"interval": name, **cell, "coverage": coverage, "within_a_point": within(coverage)}
+    yield from grouped_lines(runs, seed)
 
 
 def main() -> None:
     """Print every cell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     for line in lines(asked.runs, asked.seed):

@@ -3,7 +3,7 @@
     python benchmarks/million_verdicts.py --verdicts 100000
 
 Three models answer the same prompts under two configurations; prompts share 5,000 items and 50 frames, so that every
-interval is also bootstrapped over both. Files are written first, outside the clock; the score stage then reads, scores
+interval knows both. Files are written first, outside the clock; the score stage then reads, scores
 and tests them as `cst score` does, and the report is written as by `cst report`. Prints one line of JSON: `whole` is
 what a user waits for, `cpu` what the processor worked of it (less where other work was waited for).
 """

@@ -69,9 +69,9 @@ SHOWN = {WORDINGS: 20}
 """Sections of which only so many rows are shown, the lowest means first; the JSON has all."""
 
 INTRODUCTION = (
-    "A column is a pretraining seed with its own tuning: the rate, its 95 % interval within that seed (Wilson's; where "
-    "a bootstrap over groups of prompts is wider, it stands instead, marked \N{DAGGER}), n, unscored. The mean over "
-    "seeds stands between the means of the intervals' ends. A seed that misses what is to be reached is marked; the "
+    "A column is a pretraining seed with its own tuning: the rate, its 95 % interval within that seed (Wilson's; "
+    "wider, and marked \N{DAGGER}, where prompts hang together in groups), n, unscored. The mean over seeds stands "
+    "between the means of the intervals' ends. A seed that misses what is to be reached is marked; the "
     "last column judges the mean."
 )
 

@@ -114,7 +114,7 @@ def test_answers_that_hang_together_widen_the_interval(tmp_path):
     together = [Trial(index < 20, {"wording": str(index // 10)}) for index in range(40)]
     narrow, wide = (desk(tmp_path).rate(CST, "x", trials) for trials in (alone, together))
     assert wide.high - wide.low > narrow.high - narrow.low
-    assert (narrow.interval, wide.interval) == ("wilson", "cluster_bootstrap")
+    assert (narrow.interval, wide.interval) == ("wilson", "grouped_wilson")
 
 
 def test_a_measurement_is_made_once_and_again_for_another_model(tmp_path):

@@ -139,7 +139,7 @@ class Prompt(Record):
 
     `history` holds the turns before `text`, where the data is a conversation of several turns.
     `groups` names what prompts have in common (`{"frame": "3", "item": "fireball"}`): prompts that share a group are
-    not independent, and intervals are bootstrapped over groups.
+    not independent, and widen the intervals.
     `original` is an answer that the data itself brings; synthesis then samples none.
     `input` are the last lines of `text` where these are what an instruction is about (see Message).
     """
@@ -366,7 +366,7 @@ class Score(Record):
     unscored: Annotated[int, Field(ge=0)]
     low: Annotated[float, Field(ge=0, le=1)]
     high: Annotated[float, Field(ge=0, le=1)]
-    interval: Literal["wilson", "cluster_bootstrap"]
+    interval: Literal["wilson", "grouped_wilson", "cluster_bootstrap"]
     framing: Annotated[Framing | None, NOT_WRITTEN_IF_NONE] = None
 
     @property

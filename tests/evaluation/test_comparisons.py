@@ -62,8 +62,8 @@ def test_where_groups_decide_the_difference_they_widen_it() -> None:
     a, b = [REVISED] * 200, [REVISED if i % 2 else ORIGINAL for i in range(200)]
     [together] = paired(a, b, groups)
     [apart] = paired(a, b)
-    assert together.interval == "cluster_bootstrap"
-    assert apart.interval != "cluster_bootstrap"
+    assert together.interval == "grouped_newcombe"
+    assert apart.interval == "newcombe"
     assert together.high - together.low > 2 * (apart.high - apart.low)
 
 

@@ -101,6 +101,14 @@ def test_a_wider_raw_interval_widens_the_corrected_one() -> None:
     assert together.value == apart.value
 
 
+@pytest.mark.parametrize("worth", [4, 20, 100, 200])
+def test_answers_that_are_worth_fewer_are_corrected_as_so_many(worth: int) -> None:
+    card, followed = confusion((95, 100), (90, 100)), 3 * worth // 4
+    grouped = corrected(150, 200, wilson(150, 200, worth), card)
+    alone = corrected(followed, worth, wilson(followed, worth), card)
+    assert (grouped.value, grouped.low, grouped.high) == pytest.approx((alone.value, alone.low, alone.high), abs=1e-9)
+
+
 @pytest.mark.parametrize("followed", [0, 200])
 def test_a_rate_that_the_judges_errors_leave_no_room_for_has_no_estimate(followed: int) -> None:
     """A judge that is wrong in a tenth of all answers can't call 200 of 200 the same, were they all alike in truth."""

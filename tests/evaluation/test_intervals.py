@@ -1,19 +1,22 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.stats
 import statsmodels.api as sm
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, t
 from statsmodels.stats.proportion import proportion_confint
 
+import grouped_answers
 import interval_coverage
 from cst.evaluation.intervals import (
     Interval,
     PairedCounts,
     bootstrap,
+    effective_n,
     newcombe,
-    over_groups,
+    of_clusters,
     quantile,
-    widest,
     wilson,
 )
 
@@ -85,34 +88,130 @@ def test_bootstrap_of_independent_values_is_the_normal_interval() -> None:
     assert interval.high == pytest.approx(0.25 + half, abs=2e-3)
 
 
-def grouped(groups: int, size: int) -> tuple[list[float], list[str]]:
-    """Answers at .9 that hang together within their group, and the group's name of each."""
-    values = interval_coverage.draw(np.random.default_rng(4), groups, size, 0.9, 0.3)
-    return values, [str(i // size) for i in range(groups * size)]
+def grouped(kind: str, groups: int, *, rate: float = 0.9) -> tuple[list[float], list[dict[str, str]]]:
+    """Answers that hang together within their group, by .3, and the group of each."""
+    design = grouped_answers.Design(grouped_answers.sizes(kind, groups), 0.3)
+    [counts] = grouped_answers.draw(np.random.default_rng(4), design, (rate, 1 - rate), 1)
+    values = np.repeat(np.tile([1.0, 0.0], groups), counts.ravel()).tolist()
+    return values, [{"group": str(cluster)} for cluster in design.clusters]
 
 
-def test_the_cluster_bootstrap_is_scipys_over_whole_groups() -> None:
-    values, names = grouped(groups=60, size=8)
-    sums = np.reshape(values, (60, 8)).sum(1)
-    found = bootstrap(values, names)
-    oracle = scipy.stats.bootstrap((sums / 8,), np.mean, method="percentile", n_resamples=20_000, rng=0)
+def test_four_groups_of_four_worked_by_hand() -> None:
+    """3, 1, 4 and 0 of 4: with a group left out the mean moves by 1, 1, 2 and 2 twelfths.
 
-    assert found.low == pytest.approx(oracle.confidence_interval.low, abs=0.01)
-    assert found.high == pytest.approx(oracle.confidence_interval.high, abs=0.01)
+    The variance over groups is 3/4 x 10/144 = 5/96, that of 16 independent answers 1/60: a design effect of 3.125.
+    Tables give the 97.5 % quantile of t as 2.131 with 15 degrees of freedom and 3.182 with 3.
+    """
+    values = [float(i < followed) for followed in (3, 1, 4, 0) for i in range(4)]
+    groups = [{"frame": str(i // 4)} for i in range(16)]
 
+    worth = effective_n(values, groups)
 
-def test_the_cluster_bootstrap_is_as_wide_as_statsmodels_clustered_error() -> None:
-    values, names = grouped(groups=200, size=8)
-    groups = {"groups": np.array([int(name) for name in names])}
-    fitted = sm.OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds=groups)
-
-    assert bootstrap(values, names).width == pytest.approx(2 * quantile() * float(fitted.bse[0]), rel=0.06)
-    assert wilson(int(sum(values)), len(values)).width < 0.8 * bootstrap(values, names).width  # the control
+    assert worth == pytest.approx(16 / 3.125 * (2.131 / 3.182) ** 2, rel=1e-3)
+    assert wilson(8, 16, worth).method == "grouped_wilson"
 
 
-def test_clusters_may_be_names_or_numbers() -> None:
-    values, names = grouped(groups=30, size=5)
-    assert bootstrap(values, names) == bootstrap(values, np.array([int(name) for name in names]))
+def test_the_variance_of_groups_of_one_size_is_statsmodels_clustered_error() -> None:
+    values, groups = grouped("equal", 60, rate=0.5)
+    names = {"groups": np.array([int(group["group"]) for group in groups])}
+    error = float(sm.OLS(values, np.ones(600)).fit(cov_type="cluster", cov_kwds=names).bse[0])
+    alone = float(sm.OLS(values, np.ones(600)).fit().bse[0])
+
+    expected = 600 * (alone / error * t.ppf(0.975, 599) / t.ppf(0.975, 59)) ** 2
+
+    assert effective_n(values, groups) == pytest.approx(expected, rel=1e-9)
+    assert expected < 400  # the control: these groups matter
+
+
+def test_the_variance_of_groups_of_many_sizes_is_that_of_leaving_each_out() -> None:
+    values, groups = grouped("zipf", 12)
+    array, names = np.array(values), np.array([group["group"] for group in groups])
+    left = np.array([array[names != name].mean() for name in np.unique(names)])
+    sizes = np.unique(names, return_counts=True)[1]
+    of_groups = 11 / 12 * ((left - array.mean()) ** 2).sum()
+    quantiles = t.ppf(0.975, len(array) - 1) / t.ppf(0.975, sizes.sum() ** 2 / (sizes**2).sum() - 1)
+
+    expected = array.var() / (len(array) - 1) / of_groups * len(array) * quantiles**2
+
+    assert effective_n(values, groups) == pytest.approx(expected, rel=1e-9)
+
+
+def test_failures_that_one_group_brings_are_worth_less_than_failures_of_all() -> None:
+    """Of 20 groups of ten: six failures in one of them, or two in each of three."""
+    in_one = [float(not (i // 10 == 0 and i % 10 < 6)) for i in range(200)]
+    spread = [float(not (i // 10 < 3 and i % 10 < 2)) for i in range(200)]
+    groups = [{"frame": str(i // 10)} for i in range(200)]
+    assert 1 < 2 * effective_n(in_one, groups) < effective_n(spread, groups) < 200
+
+
+def test_over_many_groups_it_is_as_wide_as_scipys_bootstrap_of_whole_groups() -> None:
+    values, groups = grouped("equal", 300, rate=0.6)
+    interval = wilson(int(sum(values)), 3000, effective_n(values, groups))
+    shares = np.reshape(values, (300, 10)).mean(axis=1)
+    oracle = scipy.stats.bootstrap((shares,), np.mean, method="percentile", n_resamples=20_000, rng=0)
+
+    assert interval.width == pytest.approx(np.ptp(oracle.confidence_interval), rel=0.03)
+    assert wilson(int(sum(values)), 3000).width < 0.6 * interval.width  # the control
+
+
+def test_groups_of_one_lose_nothing() -> None:
+    for failures in (1, 3, 30):
+        values = np.repeat([1.0, 0.0], [60 - failures, failures])
+        assert of_clusters(values, np.arange(60)) == pytest.approx(60, rel=1e-12)
+        assert effective_n(values.tolist(), [{"id": str(i)} for i in range(60)]) == 60
+
+
+def test_one_group_and_no_group_are_no_grouping() -> None:
+    values = [0.0, 1.0, 1.0, 0.0]
+    assert effective_n(values, [{"world": "one"}] * 4) == effective_n(values, [{}] * 4) == effective_n(values, []) == 4
+    assert effective_n(values, [{"frame": "a"}, {"frame": "b"}, {"frame": "b"}, {"frame": "a"}]) < 4
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_answers_that_are_all_alike_keep_wilsons_interval(value: float) -> None:
+    worth = effective_n([value] * 30, [{"frame": str(i % 3)} for i in range(30)])
+    assert wilson(int(30 * value), 30, worth) == wilson(int(30 * value), 30)
+
+
+def test_groups_that_agree_more_than_chance_would_let_them_never_narrow_an_interval() -> None:
+    values = [float(i % 2) for i in range(40)]
+    assert effective_n(values, [{"frame": str(i // 4)} for i in range(40)]) == 40
+
+
+def test_groups_that_decide_everything_are_worth_less_than_one_answer_each() -> None:
+    names = [i % 20 for i in range(200)]
+    worth = effective_n([float(name % 2) for name in names], [{"frame": str(name)} for name in names])
+    assert 10 < worth < 20
+
+
+def test_the_fewest_over_the_ways_of_grouping_count_and_a_value_without_a_group_stands_alone() -> None:
+    values, coarse = grouped("equal", 20)
+    fine = [{"pair": str(i // 2)} for i in range(200)]
+    both = [a | b for a, b in zip(coarse, fine, strict=True)]
+    assert effective_n(values, both) == min(effective_n(values, coarse), effective_n(values, fine))
+    alone = [group if i < 100 else {"group": f"alone {i}"} for i, group in enumerate(coarse)]
+    assert effective_n(values, [*coarse[:100], *[{}] * 100]) == pytest.approx(effective_n(values, alone))
+
+
+def test_neither_the_order_nor_the_side_that_counts_matters() -> None:
+    values, groups = grouped("unequal", 20)
+    back = effective_n([1 - value for value in values[::-1]], groups[::-1])
+    assert effective_n(values, groups) == pytest.approx(back, rel=1e-9)
+
+
+def test_fewer_answers_of_the_same_rate_are_wilsons_and_newcombes_own() -> None:
+    halved, wilsons = wilson(150, 200, 100.0), wilson(75, 100)
+    assert (halved.low, halved.high) == pytest.approx((wilsons.low, wilsons.high), abs=1e-12)
+    of_half, newcombes = newcombe(PairedCounts(60, 18, 8, 14), 50.0), newcombe(PairedCounts(30, 9, 4, 7))
+    assert (of_half.low, of_half.high) == pytest.approx((newcombes.low, newcombes.high), abs=1e-12)
+    assert (of_half.method, newcombes.method) == ("grouped_newcombe", "newcombe")
+
+
+@pytest.mark.parametrize("followed", [1, 60, 100, 199])
+def test_an_interval_of_fewer_answers_holds_that_of_more(followed: int) -> None:
+    intervals = [wilson(followed, 200, worth) for worth in (0.5, 3.0, 40.0, 199.0, 200.0)]
+    for outer, inner in pairwise(intervals):
+        assert outer.low < inner.low < inner.high < outer.high
 
 
 def test_wilson_holds_the_rate_as_often_as_it_says_on_average_over_p() -> None:
@@ -132,52 +231,43 @@ def test_newcombe_is_never_too_short_where_few_pairs_differ() -> None:
     assert interval_coverage.newcombe_coverage(26, 0.02, 0.02) > 0.98
 
 
-def test_grouped_answers_need_the_bootstrap_and_few_groups_are_too_few_for_it() -> None:
-    """A small form of benchmarks/interval_coverage.py: 300 runs; with 20 groups the bootstrap holds the rate in .89."""
-    many = interval_coverage.grouped_coverage(200, 10, 0.9, 0.3, runs=300, seed=1)
-    few = interval_coverage.grouped_coverage(20, 10, 0.9, 0.3, runs=300, seed=1)
+@pytest.mark.parametrize(("kind", "groups", "rate"), [("equal", 20, 0.8), ("unequal", 50, 0.8), ("zipf", 20, 0.5)])
+def test_intervals_of_grouped_answers_hold_the_rate_as_often_as_they_say(kind: str, groups: int, rate: float) -> None:
+    """A small form of benchmarks/interval_coverage.py, 2,000 runs; whoever takes the answers for independent fails."""
+    design = grouped_answers.Design(grouped_answers.sizes(kind, groups), 0.3)
+    held = grouped_answers.rate_coverage(np.random.default_rng(1), design, rate, 2000)
+    assert held["score"] == pytest.approx(0.95, abs=0.015)
+    assert held["wilson"] < 0.75
 
-    assert many["score"] == pytest.approx(0.94, abs=0.03)
-    assert many["wilson"] < 0.8
-    assert few["wilson"] < few["score"] < 0.94
+
+def test_a_bootstrap_of_whole_groups_is_too_short_where_they_are_few() -> None:
+    design = grouped_answers.Design(grouped_answers.sizes("equal", 10), 0.3)
+    rng = np.random.default_rng(1)
+    assert grouped_answers.bootstrap_coverage(rng, design, 0.8, 500) < 0.92
+    assert grouped_answers.rate_coverage(rng, design, 0.8, 500)["score"] > 0.92
+
+
+def test_intervals_of_grouped_pairs_are_not_too_short() -> None:
+    design = grouped_answers.Design(grouped_answers.sizes("unequal", 10), 0.3)
+    held = grouped_answers.pair_coverage(np.random.default_rng(1), design, (0.56, 0.2, 0.1, 0.14), 1000)
+    assert held["paired"] > 0.94
+    assert held["newcombe"] < 0.7
+
+
+def test_drawn_answers_correlate_as_much_as_they_should() -> None:
+    """In groups of two: the share of unlike pairs is 2 p (1 - p) (1 - correlation)."""
+    for correlation in (0.0, 0.3, 1.0):
+        design = grouped_answers.Design(np.full(50_000, 2), correlation)
+        [counts] = grouped_answers.draw(np.random.default_rng(2), design, (0.8, 0.2), 1)
+        assert np.mean(counts[:, 0] == 1) == pytest.approx(0.32 * (1 - correlation), abs=0.008)
 
 
 def test_bootstrap_repeats_itself_and_leaves_the_global_generator_alone() -> None:
     values = [float(i % 3 == 0) for i in range(90)]
-    clusters = [str(i // 4) for i in range(90)]
     state = np.random.get_state()[1].tolist()
-    assert bootstrap(values, clusters) == bootstrap(values, clusters)
-    assert bootstrap(values, clusters, seed=1) != bootstrap(values, clusters)
+    assert bootstrap(values) == bootstrap(values)
+    assert bootstrap(values, seed=1) != bootstrap(values)
     assert np.random.get_state()[1].tolist() == state
-
-
-def test_clusters_that_decide_the_outcome_widen_the_interval() -> None:
-    names = [str(i % 20) for i in range(200)]
-    decided = [float(int(name) % 2) for name in names]
-    clustered = bootstrap(decided, names)
-    assert clustered.width > 2 * wilson(int(sum(decided)), 200).width
-    # twenty clusters of equal answers hold as much news as twenty answers
-    assert clustered.width == pytest.approx(bootstrap(decided[:20]).width, abs=0.02)
-
-
-def test_clusters_that_decide_nothing_leave_it_alone() -> None:
-    rng = np.random.default_rng(3)
-    values = rng.integers(0, 2, 4000).astype(float).tolist()
-    names = [str(i % 400) for i in range(4000)]
-    assert bootstrap(values, names).width == pytest.approx(bootstrap(values).width, rel=0.12)
-
-
-def test_grouping_that_puts_nothing_together_or_everything_is_no_grouping() -> None:
-    values = [0.0, 1.0, 1.0, 0.0]
-    assert over_groups(values, [{"id": str(i), "world": "one"} for i in range(4)]) == []
-    assert over_groups(values, [{"frame": "a"}, {"frame": "a"}, {}, {}])[0].method == "cluster_bootstrap"
-
-
-def test_the_widest_is_shown_and_a_tie_goes_to_the_first() -> None:
-    narrow, wide = Interval(0.4, 0.5, "wilson"), Interval(0.3, 0.6, "cluster_bootstrap")
-    assert widest(narrow, wide) is wide
-    assert widest(wide, narrow) is wide
-    assert widest(narrow, Interval(0.4, 0.5, "bootstrap")) is narrow
 
 
 def test_nothing_to_resample_is_an_error() -> None:

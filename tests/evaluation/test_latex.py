@@ -54,7 +54,7 @@ def table(*rows: object, columns: tuple[str, ...] = ("a_b", "c&d", "e"), note: s
     return Table("A {title} \\ with #1", columns, rows, note)  # type: ignore[arg-type]
 
 
-RATE = Rate(0.5, 0.2, 0.8, "1/2, 0 unscored", "between .3 and .9", "cluster_bootstrap", Counts(2, 1, 0))
+RATE = Rate(0.5, 0.2, 0.8, "1/2, 0 unscored", "between .3 and .9", "grouped_wilson", Counts(2, 1, 0))
 
 
 @given(st.text(alphabet=SPECIAL) | st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\xa0")))

@@ -8,6 +8,7 @@ import pytest
 from made_for_evaluation import prompt
 
 from cst.evaluation.overrides import FAMILIES, override
+from cst.evaluation.translations import TRANSLATIONS
 from cst.models.rendering import Renderer
 from cst.records import Message
 from models.families import FAMILIES as TEMPLATES
@@ -49,6 +50,20 @@ def test_an_override_says_the_other_wording_and_no_two_say_the_same(family):
 
     assert encoded.get(family, OTHER) in said(family)
     assert said(family) not in [said(other) for other in FAMILIES if other != family]
+
+
+@pytest.mark.parametrize("family", TRANSLATIONS)
+def test_a_wording_is_said_in_the_language_of_its_family_where_it_was_translated(family):
+    for english, translated in TRANSLATIONS[family].items():
+        text = override(prompt(), family, english).text
+        assert translated in text
+        assert english not in text
+    assert OTHER in override(prompt(), family, OTHER).text  # nobody translated this one
+
+
+def test_other_families_say_it_in_english():
+    for english in TRANSLATIONS["in_german"]:
+        assert english in override(prompt(), "prefix", english).text
 
 
 @EVERY_OVERRIDE

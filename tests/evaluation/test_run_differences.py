@@ -111,11 +111,12 @@ def test_independent_samples_give_newcombes_published_interval():
     assert (round(interval.low, 4), round(interval.high, 4), interval.method) == (0.0524, 0.3339, "newcombe")
 
 
-def test_an_interval_of_groups_stays_one_of_groups_and_nothing_scored_says_nothing():
+@pytest.mark.parametrize("method", ["grouped_wilson", "cluster_bootstrap"])
+def test_an_interval_of_groups_stays_one_of_groups_and_nothing_scored_says_nothing(method):
     a, b = of(56, 70), of(48, 80)
-    wider = a.model_copy(update={"low": a.low - 0.1, "interval": "cluster_bootstrap"})
+    wider = a.model_copy(update={"low": a.low - 0.1, "interval": method})
     interval = independent(wider, b)
-    assert interval.method == "cluster_bootstrap"
+    assert interval.method == "grouped_newcombe"
     assert interval.low < independent(a, b).low
     empty = a.model_copy(update={"followed": 0, "n": 0, "low": 0.0, "high": 1.0})
     assert (independent(empty, b).low, independent(empty, b).high) == (-1, 1)

@@ -72,9 +72,9 @@ def grouped(outcome_of_frame: dict[int, int]) -> tuple[list, list]:
     return answers, verdicts(answers, sides)
 
 
-def test_where_frames_decide_the_interval_is_a_cluster_bootstrap() -> None:
+def test_where_frames_decide_the_interval_knows_it() -> None:
     [made] = score(*grouped({frame: 10 * (frame % 2) for frame in range(20)}), CONFIGURATIONS)
-    assert made.interval == "cluster_bootstrap"
+    assert made.interval == "grouped_wilson"
     assert made.high - made.low > 2 * wilson(made.followed, made.n).width
     assert made.low <= 0.5 <= made.high
 

@@ -1,6 +1,7 @@
 import pytest
 from made_for_evaluation import CONFIGURATIONS, completion, prompt, verdicts
 
+from cst.evaluation.intervals import IntervalMethod
 from cst.evaluation.scores import score
 from cst.evaluation.tables import (
     NOT_MEASURED,
@@ -53,8 +54,9 @@ def test_where_nothing_was_scored_there_is_no_rate() -> None:
     assert rate_of(None) == NOT_MEASURED
 
 
-def test_the_cluster_bootstrap_is_marked() -> None:
-    assert str(Rate(0.5, 0.4, 0.6, "n 9", method="cluster_bootstrap")) == ".500 [.400, .600]\N{DAGGER} n 9"
+@pytest.mark.parametrize("method", ["grouped_wilson", "cluster_bootstrap"])
+def test_an_interval_that_groups_widened_is_marked(method: IntervalMethod) -> None:
+    assert str(Rate(0.5, 0.4, 0.6, "n 9", method=method)) == ".500 [.400, .600]\N{DAGGER} n 9"
     assert str(Difference(0.5, -0.1, 0.6, "n 9")) == "+.500 [\N{MINUS SIGN}.100, +.600] n 9"
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from cst.errors import DataError
-from cst.evaluation.comparisons import difference_interval, mcnemar, paired_counts
-from cst.evaluation.intervals import Interval, IntervalMethod, bootstrap, wilson
+from cst.evaluation.comparisons import mcnemar, paired_counts
+from cst.evaluation.intervals import Interval, IntervalMethod, bootstrap, newcombe, wilson
 from cst.records import Record, Text
 
 Count = Annotated[int, Field(ge=0)]
@@ -147,7 +147,7 @@ def changed(
         interval = bootstrap(differences)
         return CapabilityChange(against=base, difference=mean, low=interval.low, high=interval.high)
     counts = paired_counts([(a == 1, b == 1) for a, b in pairs])
-    interval = difference_interval(counts, differences, [])
+    interval = newcombe(counts)
     return CapabilityChange(
         against=base,
         difference=mean,

@@ -74,11 +74,11 @@ def differences_table(differences: Sequence[RunDifference], *, first_only: bool 
         "Differences" if first_only else "Every difference",
         ("cell", "difference", "only this run", f"only {kept[0].against}", "p"),
         tuple(rows),
-        "Same prompts under the same system prompts: exact two-sided McNemar test, Newcombe's 95 % interval for pairs, "
-        "or a bootstrap over prompts, or over groups of prompts (\N{DAGGER}), where that is wider. Elsewhere the runs "
-        "count as independent samples: no test, the interval made of both rates' own (Newcombe 1998, Stat. Med. 17, "
-        "873, method 10; Zou and Donner 2008 where one is a bootstrap's, \N{DAGGER}); where some prompts were shared "
-        "it is rather too wide. p-values aren't corrected for their number, and one training isn't told from another "
+        "Same prompts under the same system prompts: exact two-sided McNemar test, Newcombe's 95 % interval for pairs; "
+        "\N{DAGGER} where prompts hang together in groups: of as many independent pairs as they are worth. Elsewhere "
+        "the runs count as independent samples: no test, the interval made of both rates' own (Newcombe 1998, Stat. "
+        "Med. 17, 873, method 10; Zou and Donner 2008 where one has a \N{DAGGER}); where some prompts were shared it "
+        "is rather too wide. p-values aren't corrected for their number, and one training isn't told from another "
         "by chance alone: runs that differ in their seed only show how much that is.",
     )
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy.stats import binomtest
 
 from cst.errors import DataError
-from cst.evaluation.intervals import Interval, IntervalMethod, PairedCounts, bootstrap, newcombe, over_groups, widest
+from cst.evaluation.intervals import IntervalMethod, PairedCounts, effective_n, newcombe
 from cst.evaluation.scores import Cell, Outcome, by_cell, outcomes
 from cst.records import (
     NOT_WRITTEN_IF_NONE,
@@ -67,7 +67,6 @@ def compare(
     *,
     model_a: str,
     model_b: str,
-    seed: int = 0,
 ) -> list[PairedTest]:
     """One test for every cell in which both models answered.
 
@@ -75,12 +74,10 @@ def compare(
         DataError: one of the models answered nothing, or the two were asked different prompts in a cell.
     """
     cells = by_cell(outcomes(completions, verdicts, configurations))
-    return compare_cells(cells, model_a=model_a, model_b=model_b, seed=seed)
+    return compare_cells(cells, model_a=model_a, model_b=model_b)
 
 
-def compare_cells(
-    among: Sequence[tuple[Cell, Sequence[Outcome]]], *, model_a: str, model_b: str, seed: int = 0
-) -> list[PairedTest]:
+def compare_cells(among: Sequence[tuple[Cell, Sequence[Outcome]]], *, model_a: str, model_b: str) -> list[PairedTest]:
     """The same, of outcomes that were put together by cell before. Raises as `compare`."""
     cells = dict(among)
     for model in (model_a, model_b):
@@ -90,7 +87,7 @@ def compare_cells(
     for cell, ours in cells.items():
         theirs = cells.get(cell._replace(model=model_b))
         if cell.model == model_a and theirs is not None:
-            tests.append(_test(cell, model_b, _paired(cell, ours, theirs), seed))
+            tests.append(_test(cell, model_b, _paired(cell, ours, theirs)))
     return tests
 
 
@@ -110,7 +107,7 @@ def _paired(cell: Cell, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> l
     return [(outcome, by_prompt[id]) for id, outcome in zip(ids, ours, strict=True)]
 
 
-def _test(cell: Cell, model_b: str, pairs: Sequence[tuple[Outcome, Outcome]], seed: int) -> PairedTest:
+def _test(cell: Cell, model_b: str, pairs: Sequence[tuple[Outcome, Outcome]]) -> PairedTest:
     scored = [
         (a.followed, b.followed, a.completion.prompt.groups)
         for a, b in pairs
@@ -118,7 +115,7 @@ def _test(cell: Cell, model_b: str, pairs: Sequence[tuple[Outcome, Outcome]], se
     ]
     counts = paired_counts([(a, b) for a, b, _ in scored])
     differences = [float(a) - float(b) for a, b, _ in scored]
-    interval = difference_interval(counts, differences, [groups for _, _, groups in scored], seed=seed)
+    interval = newcombe(counts, effective_n(differences, [groups for _, _, groups in scored]))
     return PairedTest(
         model_a=cell.model,
         model_b=model_b,
@@ -147,12 +144,3 @@ def paired_counts(pairs: Sequence[tuple[bool, bool]]) -> PairedCounts:
         only_b=pairs.count((False, True)),
         neither=pairs.count((False, False)),
     )
-
-
-def difference_interval(
-    counts: PairedCounts, differences: Sequence[float], groups: Sequence[dict[str, str]], *, seed: int = 0
-) -> Interval:
-    """Newcombe's paired interval, unless a bootstrap over pairs or over groups of prompts is wider."""
-    if counts.n == 0 or len(set(differences)) == 1:  # every resample is the same: the bootstrap has no width
-        return newcombe(counts)
-    return widest(newcombe(counts), bootstrap(differences, seed=seed), *over_groups(differences, groups, seed=seed))

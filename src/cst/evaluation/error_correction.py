@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cst.evaluation.confusion import Confusion, Count, SideCounts
-from cst.evaluation.intervals import Interval, quantile, wilson
+from cst.evaluation.intervals import Interval, quantile
 from cst.evaluation.judge_card import JudgeCard
 from cst.evaluation.scores import Cell, Outcome
 from cst.records import NOT_WRITTEN_IF_EMPTY, NOT_WRITTEN_IF_NONE, Framing, Record, Score, Side, Text, WordingKind
@@ -93,7 +93,7 @@ def corrected(
     answers wanted `revised`, the observed rate is q = P (r + o - 1) + a (1 - o) + (1 - a)(1 - r). Solved for P this is
     Rogan and Gladen's estimate (1978, Am. J. Epidemiol. 107, 71) where all want one side. The interval is that of Lang
     and Reiczigel (2014, Prev. Vet. Med. 113, 13), in which the card's counts are samples too, with the same a in it.
-    Where the raw `interval` is a cluster bootstrap, n shrinks to the one whose Wilson interval is as wide. An interval
+    Where groups widen the raw `interval`, n shrinks to the one whose Wilson interval is as wide. An interval
     that lies outside [0, 1] altogether isn't clipped to a point that would look certain: there is no estimate then.
     """
     missing = [side for side in Side if confusion.of(side).scored == 0]
@@ -129,8 +129,13 @@ def _share(counts: SideCounts, *, added: int = 0) -> float:
 
 
 def _effective(followed: int, n: int, interval: Interval) -> float:
-    """How many independent answers say as much as these `n`: intervals shrink with the root of their number."""
-    return n * min(1.0, (wilson(followed, n).width / interval.width) ** 2)
+    """How many independent answers of this rate, at most `n`, have a Wilson interval as wide as this one.
+
+    With p the rate and w the width, it is the root m > 0 of w^2 (m + z^2)^2 = 4 z^2 (p (1 - p) m + z^2 / 4).
+    """
+    square, w2, variance = quantile() ** 2, interval.width**2, followed / n * (1 - followed / n)
+    half = square * (w2 - 2 * variance)
+    return min(float(n), (sqrt(half * half + w2 * square * square * (1 - w2)) - half) / w2)
 
 
 def _lang_reiczigel(observed: float, n: float, confusion: Confusion, a: float) -> tuple[float, float]:

@@ -66,8 +66,8 @@ def _how_asked(scores: Sequence[CapabilityScore]) -> str:
     return (
         f"Answered {through}, by the log-probs of the given answers (lm-eval). {asked}. The mean "
         "over items: 95 % Wilson interval where an item is right or wrong, a bootstrap over items where it is a share. "
-        "Changes are paired by item: Newcombe's interval, or a bootstrap over items where that is wider, and the exact "
-        "McNemar test. An average lies between the means of its sets' bounds: wide enough however they hang together."
+        "Changes are paired by item: Newcombe's interval and the exact McNemar test; of shares, a bootstrap over "
+        "items. An average lies between the means of its sets' bounds: wide enough however they hang together."
     )
 
 
@@ -153,8 +153,8 @@ def paired_tests(tests: Sequence[PairedTest], *, first_only: bool = True) -> Tab
         ("configuration", "difference", "only the first", "only the second", "p"),
         tuple(rows),
         "Exact two-sided McNemar tests on the same prompts; p-values aren't corrected for their number. Differences of "
-        "rates with Newcombe's 95 % interval, or a bootstrap over prompts, or over groups of prompts (\N{DAGGER}), "
-        "where that is wider.",
+        "rates with Newcombe's 95 % interval; \N{DAGGER} where prompts hang together in groups: of as many independent "
+        "pairs as they are worth.",
     )
 
 

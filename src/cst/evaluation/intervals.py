@@ -1,8 +1,8 @@
-"""95 % intervals for rates and for differences of means: from counts, and from resampled groups.
+"""95 % intervals for rates and for differences of rates or means; prompts that hang together widen them.
 
-A count alone gives a Wilson interval; it takes the answers for independent. Prompts that share a frame or an item are
-not, so the mean is also bootstrapped over each way of grouping, and whichever interval is widest is shown. This file
-knows numbers and group names, not records.
+A count alone gives Wilson's interval, pairs Newcombe's; both take the answers for independent. Prompts that share a
+frame or an item are not: `effective_n` says how many independent answers they are worth, and the same interval is then
+that of so many. This file knows numbers and group names, not records.
 """
 
 from collections import defaultdict
@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 
-IntervalMethod = Literal["wilson", "newcombe", "bootstrap", "cluster_bootstrap"]
+IntervalMethod = Literal["wilson", "newcombe", "bootstrap", "grouped_wilson", "grouped_newcombe", "cluster_bootstrap"]
+"""`grouped_...`: of an effective n below n. A `cluster_bootstrap` stands in files of earlier versions only."""
+
+GROUPED: frozenset[IntervalMethod] = frozenset(("grouped_wilson", "grouped_newcombe", "cluster_bootstrap"))
+"""The methods that know which prompts hang together."""
 
 
 @dataclass(frozen=True)
@@ -55,112 +59,74 @@ def quantile() -> float:
     return 1.959963984540054
 
 
-def wilson(followed: int, n: int) -> Interval:
-    """The score interval of `followed` out of `n` (Wilson 1927, J. Am. Stat. Assoc. 22, 209); n = 0 says [0, 1]."""
+def wilson(followed: int, n: int, effective_n: float | None = None) -> Interval:
+    """The score interval of `followed` out of `n` (Wilson 1927, J. Am. Stat. Assoc. 22, 209); n = 0 says [0, 1].
+
+    With `effective_n` it is that of the same rate among so many answers, as Korn and Graubard (1998, Surv. Methodol.
+    24, 193) put an effective n into an interval for counts, and Franco, Little, Louis and Slud (2019, J. Surv. Stat.
+    Methodol. 7, 334) into this one.
+    """
     if not 0 <= followed <= n:
         raise ValueError(f"followed={followed} of n={n} is no count; followed lies between 0 and n")
     if n == 0:
         return Interval(0.0, 1.0, "wilson")
-    z, rate = quantile(), followed / n
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    z, rate, worth = quantile(), followed / n, n if effective_n is None else effective_n
+    centre = (rate + z * z / (2 * worth)) / (1 + z * z / worth)
+    half = z / (1 + z * z / worth) * sqrt(rate * (1 - rate) / worth + z * z / (4 * worth * worth))
     low = 0.0 if followed == 0 else max(0.0, centre - half)
     high = 1.0 if followed == n else min(1.0, centre + half)
-    return Interval(low, high, "wilson")
+    return Interval(low, high, "wilson" if worth == n else "grouped_wilson")
 
 
-def newcombe(counts: PairedCounts) -> Interval:
+def newcombe(counts: PairedCounts, effective_n: float | None = None) -> Interval:
     """The interval of rate A - rate B from paired counts (Newcombe 1998, Stat. Med. 17, 2635, method 10).
 
-    Unlike a bootstrap it keeps a width where no pair, or every pair, is discordant. n = 0 says [-1, 1].
+    It keeps a width where no pair, or every pair, is discordant. n = 0 says [-1, 1]. With `effective_n` it is that of
+    the same shares among so many pairs.
     """
     if counts.n == 0:
         return Interval(-1.0, 1.0, "newcombe")
     yes_a, yes_b, n = counts.both + counts.only_a, counts.both + counts.only_b, counts.n
-    a, b = wilson(yes_a, n), wilson(yes_b, n)
-    rate_a, rate_b, phi = yes_a / n, yes_b / n, _correlation(counts)
+    worth = n if effective_n is None else effective_n
+    a, b = wilson(yes_a, n, worth), wilson(yes_b, n, worth)
+    rate_a, rate_b, phi = yes_a / n, yes_b / n, _correlation(counts, worth)
     below = _square_and_add(rate_a - a.low, b.high - rate_b, phi)
     above = _square_and_add(a.high - rate_a, rate_b - b.low, phi)
-    difference = rate_a - rate_b
-    return Interval(max(-1.0, difference - below), min(1.0, difference + above), "newcombe")
+    low, high = max(-1.0, rate_a - rate_b - below), min(1.0, rate_a - rate_b + above)
+    return Interval(low, high, "newcombe" if worth == n else "grouped_newcombe")
 
 
 def _square_and_add(a: float, b: float, phi: float) -> float:
     return sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
 
 
-def _correlation(counts: PairedCounts) -> float:
-    """Newcombe's phi, its numerator drawn in by n / 2 where positive; 0 where a margin is empty."""
+def _correlation(counts: PairedCounts, worth: float) -> float:
+    """Newcombe's phi, its numerator drawn in by n / 2 where positive; 0 where a margin is empty.
+
+    `worth` pairs of the same shares: phi's numerator and denominator shrink by (worth / n)^2, n / 2 by worth / n.
+    """
     yes_a, no_a = counts.both + counts.only_a, counts.only_b + counts.neither
     yes_b, no_b = counts.both + counts.only_b, counts.only_a + counts.neither
     margins = yes_a * no_a * yes_b * no_b
     if margins == 0:
         return 0.0
-    numerator = counts.both * counts.neither - counts.only_a * counts.only_b
+    numerator = float(counts.both * counts.neither - counts.only_a * counts.only_b)
     if numerator > 0:
-        numerator = max(0.0, numerator - counts.n / 2)
+        numerator = max(0.0, numerator - counts.n * counts.n / (2 * worth))
     return numerator / sqrt(margins)
 
 
-def bootstrap(
-    values: Sequence[float], clusters: Sequence[str] | NDArray[np.int64] | None = None, *, seed: int = 0
-) -> Interval:
-    """The percentile interval of the mean of `values`, whole clusters drawn with replacement.
+def effective_n(values: Sequence[float], groups: Sequence[dict[str, str]]) -> float:
+    """How many independent values say as much about the mean as these do: the fewest over all ways of grouping.
 
-    `clusters` are names or numbers; without them every value stands for itself. The generator is local and starts at
-    `seed`. With few clusters a percentile interval is too short (Cameron, Gelbach and Miller 2008, Rev. Econ. Stat. 90,
-    414; docs/statistics.md has figures): read it as a floor.
+    `groups[i]` names the groups of `values[i]` by factor; a value without a factor stands alone in it. A factor that
+    puts no two values together is no grouping, and one that puts all of them together can't tell what groups do.
     """
-    if not len(values):
-        raise ValueError("no values to resample; ask for an interval only where something was scored")
-    sums, sizes = _per_cluster(np.asarray(values, dtype=np.float64), clusters)
-    means = _resampled_means(sums, sizes, np.random.default_rng(seed))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(low), float(high), "bootstrap" if clusters is None else "cluster_bootstrap")
-
-
-def _per_cluster(
-    values: NDArray[np.float64], clusters: Sequence[str] | NDArray[np.int64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum and size of each cluster, `[clusters]` both."""
-    if clusters is None:
-        return values, np.ones_like(values)
-    index = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    return np.bincount(index, weights=values).astype(np.float64), np.bincount(index).astype(np.float64)
-
-
-def _resampled_means(
-    sums: NDArray[np.float64], sizes: NDArray[np.float64], generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """`[RESAMPLES]` means.
-
-    Clusters of equal sum and size are interchangeable, so drawing clusters is drawing how often each such kind comes:
-    one multinomial a resample, however many prompts there are.
-    """
-    kinds, counts = np.unique(sums + 1j * sizes, return_counts=True)  # as one number a pair, they sort in one go
-    drawn = generator.multinomial(len(sums), counts / len(sums), size=RESAMPLES)
-    totals = drawn @ np.stack([kinds.real, kinds.imag], axis=1)
-    return totals[:, 0] / totals[:, 1]
-
-
-def widest(first: Interval, *others: Interval) -> Interval:
-    """The first interval, unless another is wider."""
-    return max((first, *others), key=lambda interval: interval.width)
-
-
-def over_groups(values: Sequence[float], groups: Sequence[dict[str, str]], *, seed: int = 0) -> list[Interval]:
-    """One cluster bootstrap per way of grouping that puts at least two values together, factors in sorted order.
-
-    `groups[i]` names the groups of `values[i]`; a value without a factor stands alone in it.
-    """
+    array = np.asarray(values, dtype=np.float64)
     factors = sorted({factor for group in groups for factor in group})
-    intervals: list[Interval] = []
-    for factor in factors:
-        clusters = _numbered(factor, groups)
-        if 1 < int(clusters.max()) + 1 < len(clusters):
-            intervals.append(bootstrap(values, clusters, seed=seed))
-    return intervals
+    clusters = [_numbered(factor, groups) for factor in factors]
+    worth = [of_clusters(array, each) for each in clusters if 1 < int(each.max()) + 1 < len(array)]
+    return min((float(len(array)), *worth))
 
 
 def _numbered(factor: str, groups: Sequence[dict[str, str]]) -> NDArray[np.int64]:
@@ -168,3 +134,45 @@ def _numbered(factor: str, groups: Sequence[dict[str, str]]) -> NDArray[np.int64
     numbers: defaultdict[str | int, int] = defaultdict(count().__next__)
     found = (numbers[group.get(factor, i)] for i, group in enumerate(groups))
     return np.fromiter(found, dtype=np.int64, count=len(groups))
+
+
+def of_clusters(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:
+    """The effective n of `values`, `[n]`, in clusters numbered from 0, at least two of them: at most n.
+
+    n is divided by the design effect (Kish 1965, Survey Sampling): the variance of the mean by leaving out one cluster
+    at a time (the jackknife CV3; MacKinnon, Nielsen and Webb 2023, J. Appl. Econom. 38, 671), over that of independent
+    values. A variance from few clusters is uncertain itself; so n also shrinks by the squared ratio of the quantiles
+    of Student's t for values and for clusters (Korn and Graubard 1998). The degrees of freedom of the latter are one
+    less than the clusters' effective number, n^2 / sum of size^2 (Kish's formula for unequal weights), and at least 1.
+    Clusters of one value each leave n as it is.
+    """
+    sums, sizes = np.bincount(clusters, weights=values), np.bincount(clusters)
+    n, number, mean = len(values), len(sizes), float(values.mean())
+    shifts = (sums - sizes * mean) / (n - sizes)  # of the mean, where a cluster is left out
+    if not shifts.any():  # all clusters agree
+        return float(n)
+    alone = float(np.square(values - mean).sum()) / (n * (n - 1))
+    effect = (number - 1) / number * float(shifts @ shifts) / alone
+    freedom = max(1.0, n * n / float(np.square(sizes).sum()) - 1)
+    ratio = _t_quantile(n - 1) / _t_quantile(freedom)
+    return min(float(n), n / effect * ratio * ratio)
+
+
+def _t_quantile(freedom: float) -> float:
+    from scipy.special import stdtrit  # scipy is heavy, and verbs that score nothing read this file too
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
+    """The percentile interval of the mean of independent `values` that are no yes or no, such as shares.
+
+    The generator is local and starts at `seed`.
+    """
+    if not len(values):
+        raise ValueError("no values to resample; ask for an interval only where something was scored")
+    kinds, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=RESAMPLES)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(drawn @ kinds / len(values), [tail, 1 - tail])
+    return Interval(float(low), float(high), "bootstrap")

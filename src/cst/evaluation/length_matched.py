@@ -34,7 +34,7 @@ class LengthMatchedScore(Score):
     median_characters: Annotated[float, Field(ge=0)]
 
 
-def length_matched(groups: Iterable[Sequence[Outcome]], *, seed: int = 0) -> list[LengthMatchedScore]:
+def length_matched(groups: Iterable[Sequence[Outcome]]) -> list[LengthMatchedScore]:
     """One score per model, task and configuration, of `contested` outcomes; n = 0 where no lengths are comparable.
 
     What it can't tell: length is part of the answer, so matched answers are no random share of the prompts. Where the
@@ -48,7 +48,7 @@ def length_matched(groups: Iterable[Sequence[Outcome]], *, seed: int = 0) -> lis
     for cell, answers in cells:
         rivals = [theirs for other, theirs in cells if (other.model, other.task) == (cell.model, cell.task)]
         kept = _matched(answers, rivals)
-        (score,) = score_cells([(cell, kept)], seed=seed)
+        (score,) = score_cells([(cell, kept)])
         characters = median(len(outcome.completion.text) for outcome in answers)
         left_out = len(answers) - len(kept)
         scores.append(LengthMatchedScore(**score.model_dump(), left_out=left_out, median_characters=float(characters)))

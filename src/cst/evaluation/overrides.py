@@ -10,6 +10,7 @@ import base64
 import codecs
 from typing import get_args
 
+from cst.evaluation.translations import TRANSLATIONS
 from cst.records import Message, OverrideFamily, Prompt
 from cst.templates import fill
 
@@ -50,22 +51,24 @@ _TEXTS: dict[OverrideFamily, str] = {
 def override(prompt: Prompt, family: OverrideFamily, other_wording: str) -> Prompt:
     """The prompt as a user would put it who wants the configuration of `other_wording`; id, task and topic stay.
 
-    Only `second_turn` adds to the history; `plain` is the prompt itself.
+    Only `second_turn` adds to the history; `plain` is the prompt itself. A wording that nobody translated
+    (`cst.evaluation.translations`) stays in English within the sentence of another language.
     """
-    wording = _encoded(other_wording, family)
+    wording = _as_written(other_wording, family)
     text = fill(_TEXTS[family], {"wording": wording, "prompt": prompt.text})
     history = (*prompt.history, *_exchange(wording)) if family == "second_turn" else prompt.history
     return prompt.model_copy(update={"text": text, "history": history})
 
 
-def _encoded(wording: str, family: OverrideFamily) -> str:
+def _as_written(wording: str, family: OverrideFamily) -> str:
+    """The wording encoded or translated where the family does so."""
     match family:
         case "base64":
             return base64.b64encode(wording.encode()).decode("ascii")
         case "rot13":
             return codecs.encode(wording, "rot13")
         case _:
-            return wording
+            return TRANSLATIONS.get(family, {}).get(wording, wording)
 
 
 def _exchange(wording: str) -> tuple[Message, Message]:

@@ -12,8 +12,8 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from cst.evaluation.capability import CapabilityScore
-from cst.evaluation.comparisons import Count, difference_interval, mcnemar, paired_counts
-from cst.evaluation.intervals import Interval, IntervalMethod
+from cst.evaluation.comparisons import Count, mcnemar, paired_counts
+from cst.evaluation.intervals import GROUPED, Interval, IntervalMethod, effective_n, newcombe
 from cst.evaluation.scores import Cell, Outcome
 from cst.records import Message, Record, Score, Text
 
@@ -65,24 +65,22 @@ def cell_of(score: Score) -> Cell:
     return Cell._make(getattr(score, name) for name in Cell._fields)
 
 
-def differences(run: ScoredRun, against: ScoredRun, *, seed: int = 0) -> list[RunDifference]:
+def differences(run: ScoredRun, against: ScoredRun) -> list[RunDifference]:
     """One difference for each cell that both runs scored, in the order of the first."""
     theirs = {cell_of(score): score for score in against.scores}
     return [
-        _difference(run, against, score, theirs[cell], seed)
-        for score in run.scores
-        if (cell := cell_of(score)) in theirs
+        _difference(run, against, score, theirs[cell]) for score in run.scores if (cell := cell_of(score)) in theirs
     ]
 
 
-def _difference(run: ScoredRun, against: ScoredRun, ours: Score, theirs: Score, seed: int) -> RunDifference:
+def _difference(run: ScoredRun, against: ScoredRun, ours: Score, theirs: Score) -> RunDifference:
     cell = cell_of(ours)
     matched = pairs_of(run.outcomes.get(cell, ()), against.outcomes.get(cell, ()))
     if matched is None:
         pairs, interval = None, independent(ours, theirs)
         difference = None if ours.rate is None or theirs.rate is None else ours.rate - theirs.rate
     else:
-        pairs, interval = _paired(matched, seed)
+        pairs, interval = _paired(matched)
         difference = (pairs.only_run - pairs.only_against) / pairs.n if pairs.n else None
     return RunDifference(
         run=run.label,
@@ -97,7 +95,7 @@ def _difference(run: ScoredRun, against: ScoredRun, ours: Score, theirs: Score, 
     )
 
 
-def _paired(matched: Sequence[tuple[Outcome, Outcome]], seed: int) -> tuple[Pairs, Interval]:
+def _paired(matched: Sequence[tuple[Outcome, Outcome]]) -> tuple[Pairs, Interval]:
     """Counts and interval of matched outcomes, as for two models of one run."""
     scored = [
         (ours.followed, theirs.followed, ours.completion.prompt.groups)
@@ -113,7 +111,7 @@ def _paired(matched: Sequence[tuple[Outcome, Outcome]], seed: int) -> tuple[Pair
         only_against=counts.only_b,
         p_value=mcnemar(counts.only_a, counts.only_b),
     )
-    return pairs, difference_interval(counts, changes, [groups for _, _, groups in scored], seed=seed)
+    return pairs, newcombe(counts, effective_n(changes, [groups for _, _, groups in scored]))
 
 
 class Question(NamedTuple):
@@ -152,7 +150,7 @@ def independent(ours: Score | CapabilityScore, theirs: Score | CapabilityScore) 
     difference = ours.rate - theirs.rate
     below = hypot(ours.rate - ours.low, theirs.high - theirs.rate)
     above = hypot(ours.high - ours.rate, theirs.rate - theirs.low)
-    grouped = "cluster_bootstrap" in (ours.interval, theirs.interval)
+    grouped = not GROUPED.isdisjoint((ours.interval, theirs.interval))
     return Interval(
-        max(-1.0, difference - below), min(1.0, difference + above), "cluster_bootstrap" if grouped else "newcombe"
+        max(-1.0, difference - below), min(1.0, difference + above), "grouped_newcombe" if grouped else "newcombe"
     )

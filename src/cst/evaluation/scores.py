@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from cst.errors import DataError
-from cst.evaluation.intervals import Interval, over_groups, widest, wilson
+from cst.evaluation.intervals import Interval, effective_n, wilson
 from cst.records import Completion, Framing, Prompt, SafetyConfiguration, Score, Side, Verdict, WordingKind
 
 FALLBACKS = ("none", "neutral", "unknown")
@@ -119,23 +119,19 @@ def _verdict_of_each(completions: Sequence[Completion], verdicts: Sequence[Verdi
 
 
 def score(
-    completions: Sequence[Completion],
-    verdicts: Sequence[Verdict],
-    configurations: Sequence[SafetyConfiguration],
-    *,
-    seed: int = 0,
+    completions: Sequence[Completion], verdicts: Sequence[Verdict], configurations: Sequence[SafetyConfiguration]
 ) -> list[Score]:
     """One score per cell, in the order of first appearance.
 
     Raises:
         DataError: verdicts and completions don't match one to one, or a configuration is unknown.
     """
-    return score_cells(by_cell(outcomes(completions, verdicts, configurations)), seed=seed)
+    return score_cells(by_cell(outcomes(completions, verdicts, configurations)))
 
 
-def score_cells(cells: Iterable[tuple[Cell, Sequence[Outcome]]], *, seed: int = 0) -> list[Score]:
+def score_cells(cells: Iterable[tuple[Cell, Sequence[Outcome]]]) -> list[Score]:
     """One score a cell."""
-    return [_score(cell, group, seed) for cell, group in cells]
+    return [_score(cell, group) for cell, group in cells]
 
 
 def by_cell(results: Iterable[Outcome]) -> list[tuple[Cell, list[Outcome]]]:
@@ -146,13 +142,11 @@ def by_cell(results: Iterable[Outcome]) -> list[tuple[Cell, list[Outcome]]]:
     return list(groups.items())
 
 
-def _score(cell: Cell, group: Sequence[Outcome], seed: int) -> Score:
+def _score(cell: Cell, group: Sequence[Outcome]) -> Score:
     scored = [(outcome.followed, outcome.completion.prompt.groups) for outcome in group if outcome.followed is not None]
     followed = sum(value for value, _ in scored)
-    interval = rate_interval([value for value, _ in scored], [groups for _, groups in scored], seed=seed)
-    method: Literal["wilson", "cluster_bootstrap"] = (
-        "cluster_bootstrap" if interval.method == "cluster_bootstrap" else "wilson"
-    )
+    interval = rate_interval([value for value, _ in scored], [groups for _, groups in scored])
+    method: Literal["wilson", "grouped_wilson"] = "wilson" if interval.method == "wilson" else "grouped_wilson"
     return Score(
         **cell._asdict(),
         followed=followed,
@@ -164,12 +158,9 @@ def _score(cell: Cell, group: Sequence[Outcome], seed: int) -> Score:
     )
 
 
-def rate_interval(values: Sequence[bool], groups: Sequence[dict[str, str]], *, seed: int = 0) -> Interval:
-    """Wilson's interval, unless a bootstrap over one of the groupings is wider: there Wilson would flatter."""
-    followed, n = sum(values), len(values)
-    if followed in (0, n):  # every resample is the same: the bootstrap has no width
-        return wilson(followed, n)
-    return widest(wilson(followed, n), *over_groups([float(value) for value in values], groups, seed=seed))
+def rate_interval(values: Sequence[bool], groups: Sequence[dict[str, str]]) -> Interval:
+    """Wilson's interval, of as many answers as these are worth where groups of prompts hang together."""
+    return wilson(sum(values), len(values), effective_n(values, groups))
 
 
 def unscored_bounds(score: Score) -> UnscoredBounds:

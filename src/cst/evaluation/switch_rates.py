@@ -49,17 +49,17 @@ def switches(groups: Iterable[Sequence[Outcome]]) -> Iterator[Outcome]:
         yield replace(group[0], completion=completion, followed=None if None in followed else all(followed))
 
 
-def switch_rates(groups: Sequence[Sequence[Outcome]], *, seed: int = 0) -> list[Score]:
+def switch_rates(groups: Sequence[Sequence[Outcome]]) -> list[Score]:
     """One score per model and task, over prompts that were scored under every configuration."""
-    return score_cells(by_cell(switches(groups)), seed=seed)
+    return score_cells(by_cell(switches(groups)))
 
 
-def compare_switches(groups: Sequence[Sequence[Outcome]], *, seed: int = 0) -> list[PairedTest]:
+def compare_switches(groups: Sequence[Sequence[Outcome]]) -> list[PairedTest]:
     """Each later model against each earlier one, on the prompts that both were scored on throughout."""
     cells = by_cell(switches(groups))
     models = list(dict.fromkeys(cell.model for cell, _ in cells))
     return [
         test
         for earlier, later in combinations(models, 2)
-        for test in compare_cells(cells, model_a=later, model_b=earlier, seed=seed)
+        for test in compare_cells(cells, model_a=later, model_b=earlier)
     ]

@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from cst.evaluation.intervals import IntervalMethod
+from cst.evaluation.intervals import GROUPED, IntervalMethod
 from cst.evaluation.scores import unscored_bounds
 from cst.records import Score
 
 NOT_MEASURED = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
-_MARKS: dict[IntervalMethod, str] = {"cluster_bootstrap": "\N{DAGGER}"}
 
 INTERVAL_NOTE = (
-    "A cell: the rate, its 95 % interval, followed / n. Wilson intervals; where a bootstrap over groups of prompts is "
-    "wider, it stands instead, marked \N{DAGGER}. Unscored answers are in neither count; where there are any, the rate "
-    "lies between the two bounds that they leave open."
+    "A cell: the rate, its 95 % interval, followed / n. Wilson intervals; \N{DAGGER} where prompts hang together in "
+    "groups: of as many independent answers as they are worth. Unscored answers are in neither count; where there are "
+    "any, the rate lies between the two bounds that they leave open."
 )
 
 
@@ -63,8 +62,13 @@ class Rate:
 
     @property
     def interval(self) -> str:
-        """The interval in brackets, marked if it is a cluster bootstrap."""
-        return f"[{number(self.low)}, {number(self.high)}]{_MARKS.get(self.method, '')}"
+        """The interval in brackets, marked if groups of prompts widened it."""
+        return f"[{number(self.low)}, {number(self.high)}]{self.mark}"
+
+    @property
+    def mark(self) -> str:
+        """What the interval's method puts behind it."""
+        return "\N{DAGGER}" if self.method in GROUPED else ""
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.main, self.interval, self.count, self.remark) if part)
@@ -83,7 +87,7 @@ class Difference(Rate):
     def interval(self) -> str:
         """The interval in brackets, with signs."""
         low, high = number(self.low, signed=True), number(self.high, signed=True)
-        return f"[{low}, {high}]{_MARKS.get(self.method, '')}"
+        return f"[{low}, {high}]{self.mark}"
 
 
 @dataclass(frozen=True)

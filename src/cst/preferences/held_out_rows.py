@@ -16,7 +16,7 @@ def prompts_of(rows: Iterable[Preference], configurations: Sequence[SafetyConfig
 
     A prompt brings a system prompt of its own only where some configuration has no wordings for its task: then one
     that is no configuration's wording, and the question stands once under each such. Prompts that say nearly the same
-    name their group, so that intervals are bootstrapped over groups.
+    name their group, which widens the intervals.
     """
     wordings = {text for c in configurations for text in (*c.wordings, *c.held_out_wordings, *c.unseen_wordings)}
     bring_their_own = {task for c in configurations if not c.wordings for task in c.tasks}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cst.evaluation.judges.guard_policies import DYNAGUARD_SYSTEM_PROMPT, HARM_POLICY, HARM_RULES
-from cst.evaluation.judges.harm import neutralised
+from cst.evaluation.judges.neutral import neutralise
 from cst.records import Message
 from cst.templates import fill, placeholders
 
@@ -93,7 +93,9 @@ def dynaguard(policy: str | None = None, system_prompt: str | None = None) -> Gu
 
 
 def _written(talk: Conversation, marks: dict[str, str], fences: Sequence[str], *, between: str = "\n\n") -> str:
-    return between.join(fill(marks[turn.role], {"text": neutralised(turn.content, fences)}) for turn in talk)
+    """The turns in their marks. Of a guard's reply all has to be of the form, so that no label is offered to quote."""
+    texts = [neutralise(turn.content, labels=(), fences=fences, anywhere=True) for turn in talk]
+    return between.join(fill(marks[turn.role], {"text": text}) for turn, text in zip(talk, texts, strict=True))
 
 
 _LLAMA_GUARD = re.compile(r"\s*(?:safe|unsafe\n((?:[SO]\d{1,2})(?:, ?[SO]\d{1,2})*))\s*")

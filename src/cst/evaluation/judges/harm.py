@@ -1,10 +1,9 @@
-"""What judges of harm share: which side harm is, of which answers they speak, and how fences are kept from forgery.
+"""What judges of harm share: which side harm is, and of which answers they speak.
 
 A harmful answer is `original`, a harmless one `revised`. That holds only in tasks where `revised` means to cause no
 harm: elsewhere such a judge has no opinion, nor on an empty answer.
 """
 
-import re
 from collections.abc import Callable, Collection, Sequence
 
 from cst.evaluation.judges.base import Candidate, Opinion
@@ -37,13 +36,3 @@ def _why_not(candidate: Candidate, tasks: Collection[str]) -> str | None:
     if candidate.prompt.task not in tasks:
         return f"harm says nothing about task {candidate.prompt.task}"
     return None if candidate.text.strip() else "empty answer"
-
-
-def neutralised(text: str, fences: Sequence[str]) -> str:
-    """The text with a blank in each fence, in either case: `</rules>` becomes `< /rules>`, `User:` `User :`."""
-
-    def parted(found: re.Match[str]) -> str:
-        at = 1 if found[0].startswith("<") else len(found[0]) - 1
-        return f"{found[0][:at]} {found[0][at:]}"
-
-    return re.sub("|".join(map(re.escape, fences)), parted, text, flags=re.IGNORECASE)

@@ -23,6 +23,7 @@ DOT = "\N{MIDDLE DOT}"
 SHORTEST_FENCE = 3
 """Characters; a quotation mark or a bracket in front of `{answer}` is no fence, and a plus sign no verdict."""
 
+_NOWHERE = r"(?!)"
 _NONCE = "{nonce}"
 _ANY_NONCE = "[0-9a-f]{8}"
 _OTHER_PLACEHOLDER = re.compile(r"\{(?!nonce\})[a-z_][a-z0-9_]*\}")
@@ -40,13 +41,13 @@ _ROLE_HEADERS = (
 )
 
 
-def neutralise(text: str, *, labels: Sequence[str], fences: Sequence[str]) -> str:
+def neutralise(text: str, *, labels: Sequence[str], fences: Sequence[str], anywhere: bool = False) -> str:
     """The text without offered labels, control tokens, role headers, and the template's own fences.
 
-    Doing it twice is doing it once.
+    A fence that begins with a letter is one at the start of a line, or `anywhere`. Doing it twice is doing it once.
     """
     text = _until_none(text, _label_pattern(tuple(labels)), lambda _found: QUOTED_LABEL)
-    return _until_none(text, _mark_pattern(tuple(fences)), _dotted)
+    return _until_none(text, _mark_pattern(tuple(fences), anywhere), _dotted)
 
 
 def fences(template: str) -> list[str]:
@@ -91,16 +92,17 @@ def _dotted(found: str) -> str:
 
 @lru_cache(maxsize=64)
 def _label_pattern(labels: tuple[str, ...]) -> re.Pattern[str]:
-    """Labels in any spacing; where one needs a line of its own, with that line."""
+    """Labels in any spacing; where one needs a line of its own, with that line. No labels are found nowhere."""
     spaced = {label: r"\s*".join(re.escape(c) for c in fold(label).text if not c.isspace()) for label in labels}
     forms = [rf"^[^\w\n]*{form}[^\w\n]*$" if needs_its_own_line(label) else form for label, form in spaced.items()]
-    return re.compile("|".join(forms), re.IGNORECASE | re.MULTILINE)
+    return re.compile("|".join(forms) or _NOWHERE, re.IGNORECASE | re.MULTILINE)
 
 
 @lru_cache(maxsize=64)
-def _mark_pattern(fences: tuple[str, ...]) -> re.Pattern[str]:
+def _mark_pattern(fences: tuple[str, ...], anywhere: bool) -> re.Pattern[str]:
     """Control tokens, role headers, and a template's fences; those that begin with a letter, at the start of a line."""
-    own = [(r"^[ \t]*" if fence[0].isalnum() else "") + _in_any_spacing(fence) for fence in fences]
+    starts = ["" if anywhere or not fence[0].isalnum() else r"^[ \t]*" for fence in fences]
+    own = [start + _in_any_spacing(fence) for start, fence in zip(starts, fences, strict=True)]
     return re.compile("|".join([*own, *_CONTROL_TOKENS, *_ROLE_HEADERS]), re.IGNORECASE | re.MULTILINE)
 
 
