@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from cst.answer_command import ABOUT_FILES, HYPHENS_TOO, generate
 from cst.cli_options import (
     FolderOption,
     JsonOption,
@@ -103,27 +104,6 @@ def synthesize(
     )
 
 
-def generate(
-    recipe: RecipePath,
-    folder: FolderOption = None,
-    overrides: SetOption = None,
-    update: UpdateOption = False,
-    max_calls: MaxCallsOption = None,
-    max_cost: MaxCostOption = None,
-    format: Annotated[
-        Literal["jsonl", "md"],
-        typer.Option(help="`md` also writes each model's answers as the paper published its own."),
-    ] = "jsonl",
-    as_json: JsonOption = False,
-) -> None:
-    """`cst generate`: its help is that of the verb."""
-    _verb("generate")(recipe, folder, overrides, update, max_calls, max_cost, as_json)
-    if format == "md":
-        from cst import published_command
-
-        published_command.write_tables(recipe, folder, overrides or [])
-
-
 def score(
     recipe: Annotated[
         Path, typer.Argument(metavar="RECIPE|FILE.md", help="A recipe, `miniature`, or a table of published answers.")
@@ -178,7 +158,10 @@ OWN_COMMANDS = {"synthesize": synthesize, "generate": generate, "score": score, 
 
 for _name, _help in VERB_HELP.items():
     _long = f"{_help}\n\nStages before it are brought up to date first; what is up to date is left as it is."
-    app.command(_name, help=_long, short_help=_help)(OWN_COMMANDS.get(_name) or _verb(_name))
+    _long, _settings = (f"{_long}\n\n{ABOUT_FILES}", HYPHENS_TOO) if _name == "generate" else (_long, None)
+    app.command(_name, help=_long, short_help=_help, context_settings=_settings)(
+        OWN_COMMANDS.get(_name) or _verb(_name)
+    )
 
 
 app.command("run", help="All seven verbs: from a recipe to a report. What is up to date is left as it is.")(

@@ -39,11 +39,22 @@ def test_the_body_holds_messages_sampling_and_seed():
     }
 
 
-def test_an_input_is_sent_as_the_end_of_its_text_and_no_second_time():
-    turn = Message(role="user", content="Count it.\na, b", input="a, b")
+def test_an_input_is_sent_in_the_text_and_nowhere_else():
+    turn = Message(role="user", content="Sort these.\n3 1 2", input="3 1 2")
     body = body_of(ChatRequest(id="r", messages=(turn,)), SAMPLING, settings())
 
-    assert body["messages"] == [{"role": "user", "content": "Count it.\na, b"}]
+    assert body["messages"] == [{"role": "user", "content": "Sort these.\n3 1 2"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"top_k": 40}, "top_k=40"), ({"num_beams": 4}, "num_beams=4"), ({"top_k": 2, "num_beams": 3}, "top_k=2 and num")],
+)
+def test_sampling_that_a_server_might_ignore_is_refused_unsent(changes, named):
+    with pytest.raises(EndpointError, match=f"can't be asked for {named}.*local model") as refusal:
+        body_of(REQUEST, SAMPLING.model_copy(update=changes), settings())
+
+    assert (refusal.value.is_final, refusal.value.may_have_cost) == (True, False)
 
 
 def test_settings_change_what_is_sent():

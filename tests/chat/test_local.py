@@ -5,15 +5,19 @@ import pytest
 import torch
 
 from cst.chat.base import ChatModel, ChatReply, ChatRequest, Sampling
+from cst.chat.journalled import Journalled
 from cst.chat.local import LocalChat
 from cst.errors import ModelError
+from cst.journal import Journal
 from cst.models.adapters import add_lora, save_adapter
 from cst.models.loading import LoadedModel, load_model
+from cst.store import fingerprint
 from models.families import conversation
 from models.tiny import model_folder
 
 GREEDY = Sampling(max_new_tokens=10)
 WARM = Sampling(max_new_tokens=10, temperature=1.0)
+BEAMS = Sampling(max_new_tokens=10, num_beams=3)
 REQUESTS = [
     ChatRequest(id=f"r{i}", messages=tuple(conversation("Be kind." if i % 3 else None, "bake " * (1 + i * 5 % 9))))
     for i in range(11)
@@ -49,7 +53,7 @@ def test_a_plan_holds_each_request_once_the_longest_first(chat: LocalChat) -> No
     assert chat.answer([], GREEDY) == []
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, WARM])
+@pytest.mark.parametrize("sampling", [GREEDY, WARM, BEAMS])
 def test_a_batch_answers_as_one_by_one(chat: LocalChat, sampling: Sampling) -> None:
     together = all_of(chat, REQUESTS, sampling)
     assert together == {request.id: chat.answer([request], sampling)[0] for request in REQUESTS}
@@ -74,6 +78,33 @@ def test_seeds_ids_and_temperature_change_the_draws(chat: LocalChat) -> None:
     assert sum(first[name].text != reseeded[name].text for name in first) > 8
     assert renamed.text != first["r0"].text
     assert all_of(chat, REQUESTS, WARM.model_copy(update={"top_p": 1e-9})) == all_of(chat, REQUESTS, GREEDY)
+
+
+def test_top_k_of_one_is_greedy(chat: LocalChat) -> None:
+    assert all_of(chat, REQUESTS, WARM.model_copy(update={"top_k": 1})) == all_of(chat, REQUESTS, GREEDY)
+    assert all_of(chat, REQUESTS, WARM.model_copy(update={"top_k": 9})) != all_of(chat, REQUESTS, WARM)
+
+
+def test_beams_answer_otherwise_than_greedily(chat: LocalChat) -> None:
+    assert all_of(chat, REQUESTS, BEAMS) != all_of(chat, REQUESTS, GREEDY)
+
+
+def test_drawn_beams_are_decided_by_their_batch(chat: LocalChat) -> None:
+    drawn = BEAMS.model_copy(update={"temperature": 1.0})
+    first = chat.answer(REQUESTS[:4], drawn)
+    torch.manual_seed(5)
+    assert chat.answer(REQUESTS[:4], drawn) == first
+    assert chat.answer(REQUESTS[:4], drawn.model_copy(update={"seed": 1})) != first
+
+
+def test_settings_at_their_defaults_are_in_no_journal_key(chat: LocalChat, tmp_path: Path) -> None:
+    """What was paid for before there were any is found again."""
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        key = Journalled(chat, journal).key
+        old = {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": 10, "seed": 0}
+        assert key(REQUESTS, GREEDY) == fingerprint(chat.fingerprint, old, REQUESTS)
+        others = [GREEDY.model_copy(update=change) for change in ({"top_k": 3}, {"num_beams": 2})]
+        assert len({key(REQUESTS, sampling) for sampling in (GREEDY, *others)}) == 3
 
 
 def test_a_prefix_is_in_the_reply(chat: LocalChat) -> None:
@@ -107,12 +138,23 @@ def test_a_prompt_longer_than_the_model_names_its_request(chat: LocalChat) -> No
         chat.answer([REQUESTS[0], long], GREEDY)
 
 
+def test_beams_fill_the_models_positions_and_no_more(chat: LocalChat) -> None:
+    requests = REQUESTS[:3]
+    tokens = [reply.prompt_tokens for reply in chat.answer(requests, GREEDY)]
+    replies = chat.answer(requests, Sampling(max_new_tokens=1000, num_beams=2))
+    assert len(set(tokens)) > 1
+    for reply in replies:
+        assert (reply.completion_tokens == 96 - reply.prompt_tokens) == (reply.finish_reason == "length")
+    assert replies == [chat.answer([request], Sampling(max_new_tokens=1000, num_beams=2))[0] for request in requests]
+
+
 def test_a_broken_model_does_not_babble(tmp_path: Path) -> None:
     broken = load_model(str(model_folder(tmp_path / "tiny")), device="cpu")
     with torch.no_grad():
         broken.model.model.norm.weight.fill_(torch.nan)
-    with pytest.raises(ModelError, match=r"NaN instead of logits for request 'r0' at token 0"):
-        LocalChat(broken, name="broken").answer(REQUESTS, GREEDY)
+    for sampling in (GREEDY, BEAMS):
+        with pytest.raises(ModelError, match=r"NaN instead of logits for request 'r0' at token 0"):
+            LocalChat(broken, name="broken").answer(REQUESTS, sampling)
 
 
 def test_the_fingerprint_tells_what_decides_an_answer(loaded: LoadedModel, tmp_path: Path) -> None:

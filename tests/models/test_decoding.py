@@ -2,11 +2,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config, MambaConfig, MistralConfig
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    GPT2Config,
+    LogitsProcessorList,
+    MambaConfig,
+    MistralConfig,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from cst.errors import ModelError
 from cst.models.decoded_rows import parts_of
-from cst.models.decoding import decode, greedy, sampler, uniform_stream
+from cst.models.decoding import chances, decode, greedy, sampler, uniform_stream
 from models.tiny import tiny_model
 
 PROMPTS = [[5, 9, 14, 3], [7], [8, 8, 8, 8, 8, 8, 8], [100, 200], [33, 44, 55]]
@@ -112,6 +122,33 @@ def test_the_nucleus_is_the_smallest_set_that_holds_the_mass() -> None:
     for top_p, kept in ((0.45, {0}), (0.5, {0}), (0.51, {0, 2}), (0.94, {0, 2, 3}), (0.96, {0, 1, 2, 3})):
         drawn = sampler(streams, temperature=1.0, top_p=top_p)(logits, list(range(2_000)), 0)
         assert set(drawn.tolist()) == kept
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.7, 2.0])
+@pytest.mark.parametrize(
+    ("top_k", "top_p"), [(0, 1.0), (1, 1.0), (40, 0.75), (40, 1.0), (0, 0.75), (3, 0.3), (500, 0.9)]
+)
+def test_chances_are_those_of_transformers(temperature: float, top_k: int, top_p: float) -> None:
+    logits = torch.randn(50, 300, generator=torch.Generator().manual_seed(0)) * 3
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+    warpers += [TopKLogitsWarper(top_k)] if top_k else []
+    warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    expected = warpers(torch.zeros(50, 1, dtype=torch.long), logits).softmax(-1).double()
+    found = chances(logits, temperature=temperature, top_p=top_p, top_k=top_k)
+    assert torch.allclose(found / found.sum(-1, keepdim=True), expected, atol=1e-6)
+    assert torch.equal(found > 0, expected > 0)
+
+
+def test_the_k_come_before_the_nucleus() -> None:
+    """Of .4 .3 .2 .1 the first two are .57 and .43 of what is left: a nucleus of .5 is then the first alone."""
+    logits = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).log()
+    kept = [chances(logits, temperature=1.0, top_p=0.5, top_k=k)[0] > 0 for k in (0, 2)]
+    assert [mask.tolist() for mask in kept] == [[True, True, False, False], [True, False, False, False]]
+
+
+def test_equals_of_the_last_of_the_k_are_kept() -> None:
+    found = chances(torch.tensor([[1.0, 3.0, 2.0, 2.0]]), temperature=1.0, top_p=1.0, top_k=2)
+    assert (found > 0).tolist() == [[False, True, True, True]]
 
 
 @pytest.mark.parametrize("quantile", [0.0, 0.5, 1 - 2**-53])

@@ -29,8 +29,10 @@ def body_of(request: ChatRequest, sampling: Sampling, settings: EndpointSettings
     """The JSON body that asks for one answer.
 
     Raises:
-        EndpointError: The request has a prefix, and the recipe doesn't say that the servers can go on from one.
+        EndpointError: The sampling is one that these servers aren't asked for; or the request has a prefix, and the
+            recipe doesn't say that the servers can go on from one.
     """
+    _refuse_unless_sent(sampling)
     messages = [{"role": message.role, "content": message.content} for message in request.messages]
     body: dict[str, object] = {
         "model": settings.model,
@@ -48,6 +50,19 @@ def body_of(request: ChatRequest, sampling: Sampling, settings: EndpointSettings
         messages.append({"role": "assistant", "content": request.prefix})
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     return body
+
+
+def _refuse_unless_sent(sampling: Sampling) -> None:
+    """OpenAI's API knows neither top_k nor beams, and a server that ignored them would answer otherwise than asked."""
+    asked = [f"top_k={sampling.top_k}"] if sampling.top_k else []
+    asked += [f"num_beams={sampling.num_beams}"] if sampling.num_beams > 1 else []
+    if asked:
+        raise EndpointError(
+            f"An endpoint can't be asked for {' and '.join(asked)}. Leave it out, or use a local model (kind: local).",
+            kind="sampling_refused",
+            is_final=True,
+            may_have_cost=False,
+        )
 
 
 def _refuse_unless_continued(request: ChatRequest, settings: EndpointSettings) -> None:

@@ -1,7 +1,7 @@
 """A `ChatModel` on a model in this process: it batches, decodes and parses.
 
 An answer is a function of its batch alone: no global random numbers, no generation settings of the model's own. How
-messages become tokens is the renderer's business, how tokens are chosen is `decoding`'s.
+messages become tokens is the renderer's business, how tokens are chosen is `decoding`'s, or that of `beams`.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from torch import Tensor
 from cst.chat.base import ChatReply, ChatRequest, Sampling, request_seed
 from cst.chat.pace import Pace
 from cst.errors import ModelError
+from cst.models.beams import Check, beam_search
 from cst.models.decoding import Answer, Choose, decode, greedy, sampler, uniform_stream
 from cst.models.loading import LoadedModel
 from cst.store import fingerprint
@@ -60,22 +61,26 @@ class LocalChat:
             renderer.prompt(request.messages, request.prefix) if request.prefix else prompt
             for request, prompt in zip(batch, opened, strict=True)
         ]
-        limits = [self._room(request, prompt, sampling) for request, prompt in zip(batch, prompts, strict=True)]
-        answers = decode(
-            self._loaded.model,
-            prompts,
-            limits=limits,
-            end_token_ids=renderer.end_token_ids,
-            choose=self._checked(batch, sampling),
-        )
+        answers = self._decoded(batch, prompts, sampling)
         prefixes = [prompt[len(start) :] for prompt, start in zip(prompts, opened, strict=True)]
         return [self._reply(*parts) for parts in zip(prompts, prefixes, answers, strict=True)]
 
-    def _checked(self, batch: Sequence[ChatRequest], sampling: Sampling) -> Choose:
-        """The way to choose tokens, after a look at the logits: a broken model must not pass for a babbling one."""
-        choose = _chooser(batch, sampling)
+    def _decoded(self, batch: Sequence[ChatRequest], prompts: Sequence[list[int]], sampling: Sampling) -> list[Answer]:
+        model, ends = self._loaded.model, self._loaded.renderer.end_token_ids
+        limits = [self._room(request, prompt, sampling) for request, prompt in zip(batch, prompts, strict=True)]
+        check = self._check(batch)
+        if sampling.num_beams > 1:
+            seed = _seed_of_all(batch, sampling)
+            return beam_search(
+                model, prompts, limits=limits, end_token_ids=ends, sampling=sampling, seed=seed, check=check
+            )
+        choose = _checked(_chooser(batch, sampling), check)
+        return decode(model, prompts, limits=limits, end_token_ids=ends, choose=choose)
 
-        def checked(logits: Tensor, rows: list[int], step: int) -> Tensor:
+    def _check(self, batch: Sequence[ChatRequest]) -> Check:
+        """A look at the logits: a broken model must not pass for a babbling one."""
+
+        def check(logits: Tensor, rows: list[int], step: int) -> None:
             broken = logits.amax(-1).isnan()  # the largest of numbers and a NaN is NaN
             if bool(broken.any()):
                 row = rows[int(broken.nonzero()[0, 0])]
@@ -83,14 +88,13 @@ class LocalChat:
                     f"{self._name} gave NaN instead of logits for request {batch[row].id!r} at token {step}. "
                     "Check its weights, or load it with model.dtype=float32."
                 )
-            return choose(logits, rows, step)
 
-        return checked
+        return check
 
     def _make_fingerprint(self) -> str:
         parameter = next(cast(Any, self._loaded.model).parameters())
         return fingerprint(
-            "local/2",
+            "local/3",
             self._loaded.fingerprint,
             self._loaded.renderer.describe(),
             type(self._loaded.model).__name__,
@@ -122,11 +126,24 @@ class LocalChat:
         return min(sampling.max_new_tokens, positions - len(prompt))
 
 
+def _checked(choose: Choose, check: Check) -> Choose:
+    def checked(logits: Tensor, rows: list[int], step: int) -> Tensor:
+        check(logits, rows, step)
+        return choose(logits, rows, step)
+
+    return checked
+
+
+def _seed_of_all(batch: Sequence[ChatRequest], sampling: Sampling) -> int:
+    """The seed of a batch that draws from one stream: decided by those of its requests."""
+    return int(fingerprint(*(request_seed(request, sampling) for request in batch))[:15], 16)
+
+
 def _chooser(batch: Sequence[ChatRequest], sampling: Sampling) -> Choose:
     if sampling.temperature == 0:
         return greedy
     streams = [uniform_stream(request_seed(request, sampling), sampling.max_new_tokens) for request in batch]
-    return sampler(torch.stack(streams), temperature=sampling.temperature, top_p=sampling.top_p)
+    return sampler(torch.stack(streams), temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k)
 
 
 def _characters(request: ChatRequest) -> int:

@@ -49,7 +49,7 @@ class DecodedRows:
         self._model = cast(Callable[..., Any], model)
         self._config = model.config
         self._cache, self.can_leave = make_cache(model.config)
-        self._takes = _arguments(model)
+        self._takes = arguments_of(model)
         self.names = list(range(len(prompts)))
         self._place = model.device
         self._pad(prompts, steps)
@@ -124,8 +124,12 @@ class DecodedRows:
         return torch.tensor(rows, device=self._place)
 
 
-def _arguments(model: PreTrainedModel) -> frozenset[str]:
-    """What the model's forward takes, a cache among it; an adapter's wrapper takes what its base takes."""
+def arguments_of(model: PreTrainedModel) -> frozenset[str]:
+    """What the model's forward takes, a cache among it; an adapter's wrapper takes what its base takes.
+
+    Raises:
+        ModelError: the model is of a kind that keeps no key-value cache.
+    """
     base = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
     names = frozenset(inspect.signature(cast(Any, base).forward).parameters)
     if "past_key_values" not in names:

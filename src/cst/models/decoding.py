@@ -39,7 +39,7 @@ def greedy(logits: Tensor, rows: list[int], step: int) -> Tensor:
     return logits.argmax(-1)
 
 
-def sampler(streams: Tensor, *, temperature: float, top_p: float) -> Choose:
+def sampler(streams: Tensor, *, temperature: float, top_p: float, top_k: int = 0) -> Choose:
     """Draws by inverse CDF: row r at step t takes the token at quantile `streams[r, t]`, a uniform number in [0, 1).
 
     Quantiles are decided before any logits are known, so what a row draws depends neither on its neighbours nor on a
@@ -47,16 +47,26 @@ def sampler(streams: Tensor, *, temperature: float, top_p: float) -> Choose:
     """
 
     def choose(logits: Tensor, rows: list[int], step: int) -> Tensor:
-        probabilities = (logits / temperature).softmax(-1).double()
-        if top_p < 1:
-            probabilities = _nucleus(probabilities, top_p)
-        heights = probabilities.cumsum(-1)
+        heights = chances(logits, temperature=temperature, top_p=top_p, top_k=top_k).cumsum(-1)
         total = heights[:, -1:]
         quantile = streams[rows, step].to(logits.device)[:, None] * total
         below = torch.minimum(quantile, torch.nextafter(total, torch.zeros_like(total)))
         return torch.searchsorted(heights, below, right=True)[:, 0]
 
     return choose
+
+
+def chances(logits: Tensor, *, temperature: float, top_p: float, top_k: int) -> Tensor:
+    """What tokens are drawn by, [R, V] float64, up to a factor a row; of logits [R, V].
+
+    First the temperature, then the `top_k` most probable tokens (and what equals the last of them; 0 keeps all), then
+    the nucleus of what is left: the order of transformers' `generate`.
+    """
+    scaled = logits / temperature
+    if 0 < top_k < scaled.shape[-1]:
+        scaled = scaled.where(scaled >= scaled.topk(top_k).values[:, -1:], -torch.inf)
+    probabilities = scaled.softmax(-1).double()
+    return _nucleus(probabilities, top_p) if top_p < 1 else probabilities
 
 
 def uniform_stream(seed: int, length: int) -> Tensor:

@@ -31,20 +31,33 @@ def parse(piece: Piece) -> Row:
     """
     if sum(piece.data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise RowFault(f"holds more than {MAX_VALUES} values. Write it as rows of their own.")
-    text = decoded(piece)
     try:
-        value = _DECODER.decode(text)
+        value = strict_value(decoded(piece))
     except json.JSONDecodeError as error:
         raise RowFault(f"is not JSON: {error.msg}. Correct it; rows are one object a line, or a list.") from error
+    if not isinstance(value, dict):
+        raise RowFault(f"is {shown(value)}, and an object with named fields is needed.")
+    return cast(Row, value)
+
+
+def strict_value(text: str) -> object:
+    """The value that a JSON text spells.
+
+    Raises:
+        json.JSONDecodeError: It is no JSON.
+        RowFault: It holds what no file or no two tools read alike.
+    """
+    try:
+        value: object = _DECODER.decode(text)
+    except json.JSONDecodeError:
+        raise
     except RecursionError as error:
         raise RowFault("is nested too deep to be a row. Flatten it, or remove it.") from error
     except ValueError as error:  # Python's own limit to the digits of a number
         raise RowFault(f"holds a number that can't be read ({error}). Write it as text.") from error
-    if not isinstance(value, dict):
-        raise RowFault(f"is {shown(cast(object, value))}, and an object with named fields is needed.")
     if _HALF.search(text):
-        _refuse_halves(cast(object, value))
-    return cast(Row, value)
+        _refuse_halves(value)
+    return value
 
 
 def decoded(piece: Piece) -> str:
