@@ -251,6 +251,7 @@ def test_a_detour_to_torch_is_seen():
         "import cst",
         "import cst, cst.recipe_file, cst.preferences.conditioning, cst.synthesis.critique",
         "import cst; cst.condition, cst.synthesize, cst.load_recipe, cst.read_prompts",
+        "from cst.evals import AbsoluteHarmfulnessPredictor, ContentModeration, ConversationBuilder",
         "import sys; sys.argv = ['cst', '--help']\ntry:\n    from cst.cli import main; main()\nexcept SystemExit: pass",
         "import sys; sys.argv = ['cst', 'run', '--help']\ntry:\n    import cst.__main__\nexcept SystemExit: pass",
     ],

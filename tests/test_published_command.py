@@ -110,7 +110,9 @@ def test_what_can_not_be_scored_is_told_in_one_line(tmp_path):
     )
     assert "There is no file none.md" in refused("score", "none.md", cwd=tmp_path)
     assert "--out writes the ratings of a judge" in refused("score", name, "--out", "x.md", cwd=tmp_path)
-    assert "speak of published answers" in refused("score", "judged.yaml", "--out", "x.md", cwd=tmp_path)
+    assert "takes no --out: --recipe and --out speak of FILE.md" in refused(
+        "score", "judged.yaml", "--out", "x.md", cwd=tmp_path
+    )
     (tmp_path / "judged.yaml").write_text(JUDGED.partition("judge:")[0])
     assert "no section `judge`" in refused("score", name, "--recipe", "judged.yaml", cwd=tmp_path)
     assert S0_WORDING in (tmp_path / name).read_text()

@@ -21,6 +21,7 @@ from cst.cli_options import (
     SetOption,
     UpdateOption,
 )
+from cst.cli_score import score
 from cst.errors import CstError
 from cst.sweep_command import sweep
 
@@ -102,33 +103,6 @@ def synthesize(
         from_shards=from_shard or [],
         as_json=as_json,
     )
-
-
-def score(
-    recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE|FILE.md", help="A recipe, `miniature`, or a table of published answers.")
-    ],
-    folder: FolderOption = None,
-    overrides: SetOption = None,
-    update: UpdateOption = False,
-    max_calls: MaxCallsOption = None,
-    max_cost: MaxCostOption = None,
-    judged_by: Annotated[
-        Path | None, typer.Option("--recipe", help="Rate the answers of FILE.md anew, with this recipe's judge.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write FILE.md here with the new ratings.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """`cst score`: its help is that of the verb."""
-    from cst import published_command
-    from cst.budget import Budget
-
-    if recipe.suffix != published_command.SUFFIX:
-        published_command.refuse_options(judged_by, out)
-        _verb("score")(recipe, folder, overrides, update, max_calls, max_cost, as_json)
-        return
-    budget = Budget(max_calls=max_calls, max_cost=max_cost)
-    published_command.score_file(recipe, judged_by, folder, overrides or [], out, budget=budget, as_json=as_json)
 
 
 def report(

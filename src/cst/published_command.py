@@ -7,7 +7,7 @@ from pathlib import Path
 from cst.budget import Budget
 from cst.console import draw, folder_of, read_recipe, tell
 from cst.errors import DataError
-from cst.evaluation.judges.base import Candidate
+from cst.evaluation.judges.base import Candidate, Opinion
 from cst.evaluation.published import (
     CONFIGURATIONS,
     SIDES,
@@ -25,7 +25,7 @@ from cst.evaluation.published_table import PublishedRow, stream_published, write
 from cst.kept_recipe import refuse_another_recipe
 from cst.pipeline import steps
 from cst.recipe import Recipe
-from cst.records import Completion, Side, Verdict
+from cst.records import Completion, Verdict
 from cst.run_folder import RunFolder
 from cst.store import read_records
 from cst.workshop import BASE, Workshop
@@ -59,7 +59,8 @@ def score_file(
     workshop = Workshop(recipe, folder_of(recipe, folder), budget=budget)
     configurations = workshop.configurations or CONFIGURATIONS
     refuse_unknown(rows, configurations)  # before a judge is paid
-    judge, sides = _judged(workshop, rows)
+    judge, opinions = judged(workshop, _candidates(rows))
+    sides = [opinion.exhibits for opinion in opinions]
     if out is not None:
         write_published(out, rated(rows, sides), scored=True)
         tell(f"written: {out}")
@@ -75,17 +76,25 @@ def _refuse_without_judge(file: Path, rows: Sequence[PublishedRow], out: Path | 
         raise DataError(f"{file} has no ratings in score_response; name the recipe of a judge with --recipe.")
 
 
-def _judged(workshop: Workshop, rows: Sequence[PublishedRow]) -> tuple[str, list[Side | None]]:
-    """The judge's name, and the side that it sees in each answer; calls of models are journalled in the run folder."""
-    candidates = [
+def _candidates(rows: Sequence[PublishedRow]) -> list[Candidate]:
+    return [
         Candidate(prompt=prompt_of(row, f"row-{number:06d}"), text=row.response)
         for number, row in enumerate(rows, start=1)
     ]
+
+
+def judged(workshop: Workshop, candidates: Sequence[Candidate]) -> tuple[str, list[Opinion]]:
+    """The judge's name, and its opinion of each answer; calls of models are journalled in the run folder.
+
+    Raises:
+        RecipeError: The recipe names no judge.
+        RunFolderError: The folder holds another recipe's run, or is in use.
+    """
     with RunFolder(workshop.folder).locked():
         refuse_another_recipe(workshop)
         try:
             judge = workshop.judge
-            return judge.name, [opinion.exhibits for opinion in judge.opinions(candidates)]
+            return judge.name, judge.opinions(candidates)
         finally:
             workshop.close()
 
@@ -100,14 +109,17 @@ def _print(file: Path, scores: Sequence[PublishedScore], found: Agreement | None
         draw(agreement_table(found))
 
 
-def refuse_options(judged_by: Path | None, out: Path | None) -> None:
-    """Refuse what speaks of a published table where a recipe is scored.
+def refuse_options(**given: object) -> None:
+    """Refuse options that don't speak of what is to be scored; those that weren't given are None.
 
     Raises:
-        DataError: There is such an option.
+        DataError: There is one.
     """
-    if judged_by is not None or out is not None:
-        raise DataError(f"--recipe and --out speak of published answers; name a table, FILE{SUFFIX}, to be scored.")
+    if named := [f"--{name}" for name, value in given.items() if value is not None]:
+        raise DataError(
+            f"What is to be scored takes no {' and no '.join(named)}: --recipe and --out speak of FILE{SUFFIX} and of "
+            "ANSWERS.json, --task speaks of ANSWERS.json with --recipe. Name such a file, or leave the option out."
+        )
 
 
 def write_tables(recipe_file: Path, folder: Path | None, overrides: Sequence[str]) -> None:

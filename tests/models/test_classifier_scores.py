@@ -92,6 +92,18 @@ def test_what_is_no_number_is_no_score(tmp_path: Path) -> None:
         scores(loaded)
 
 
+def test_progress_is_shown_where_it_has_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = load_classifier(str(classifier_folder(tmp_path / "m")))
+    found = {
+        name: (logits_of(loaded, rows(loaded), output=0, batch_size=4, description=name), capsys.readouterr().err)
+        for name in ("score", None)
+    }
+
+    assert found["score"][0] == found[None][0]
+    assert found["score"][1].startswith("score: 9/9")
+    assert found[None][1] == ""
+
+
 def test_no_rows_have_no_scores(tmp_path: Path) -> None:
     loaded = load_classifier(str(classifier_folder(tmp_path / "m")))
 

@@ -120,6 +120,12 @@ def test_a_classifier_is_known_by_its_bytes(tmp_path: Path) -> None:
     assert not first.model.training
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_named(device: str, whole: Path) -> None:
+    with pytest.raises(ModelError, match=f"device='{device}' can't be used here: .* Name another one"):
+        load_model(str(whole), device=device)
+
+
 def test_a_classifier_is_never_read_from_a_pickle(tmp_path: Path) -> None:
     folder = classifier_folder(tmp_path / "m")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

@@ -32,11 +32,12 @@ def output_index(loaded: LoadedClassifier, output: int | str) -> int:
 
 
 def logits_of(
-    loaded: LoadedClassifier, rows: Sequence[ClassifierRow], *, output: int, batch_size: int, description: str
+    loaded: LoadedClassifier, rows: Sequence[ClassifierRow], *, output: int, batch_size: int, description: str | None
 ) -> list[float]:
     """One logit a row, in order; the longest rows go first, so that what doesn't fit into memory shows at once.
 
-    A decoder that names no padding token can't tell where a padded row ends, so it is asked row by row.
+    A decoder that names no padding token can't tell where a padded row ends, so it is asked row by row. Without a
+    `description`, no progress is shown.
 
     Raises:
         ModelError: A logit is not finite.
@@ -46,7 +47,7 @@ def logits_of(
     order = sorted(range(len(rows)), key=lambda index: (-len(rows[index].tokens), index))
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     found: dict[int, float] = {}
-    for batch in track(batches, description=description, weight=len):
+    for batch in batches if description is None else track(batches, description=description, weight=len):
         found.update(zip(batch, _logits(loaded, [rows[index] for index in batch], output, padding or 0), strict=True))
     logits = [found[index] for index in range(len(rows))]
     broken = next((index for index, logit in enumerate(logits) if not math.isfinite(logit)), None)

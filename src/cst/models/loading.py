@@ -95,7 +95,7 @@ def load_model(
 
     Raises:
         ModelError: there is no such model, or it needs code or pickles, or its files are missing, damaged or unknown,
-            or the adapter isn't one of this model, or bitsandbytes is needed and isn't there.
+            or the adapter isn't one of this model, or bitsandbytes is needed and isn't there, or the device isn't.
         RenderingError: the tokenizer has no chat template, or an unusable one.
     """
     folder = local_folder(path)
@@ -107,7 +107,7 @@ def load_model(
     if template is not None:
         tokenizer.chat_template = template  # saved with whatever is made of this model
     renderer = Renderer.for_tokenizer(tokenizer, system_policy=system_policy)
-    place = torch.device(device or _default_device())
+    place = _place(device)
     stored = _stored_dtype(weights[0])
     model = _load_weights(folder, _kept_dtype(dtype, stored, place), quantization, place)
     _check_vocabulary(model, tokenizer, folder)
@@ -129,13 +129,13 @@ def load_classifier(path: str, *, dtype: Dtype = "auto", device: str | None = No
 
     Raises:
         ModelError: there is no such model, or it needs code or pickles, or its files are missing, damaged or unknown,
-            or it is a model without a classifier's head.
+            or it is a model without a classifier's head, or the device isn't there.
     """
     folder = local_folder(path)
     refuse_code(folder)
     weights = weight_files(folder)
     tokenizer = load_tokenizer(path)
-    place = torch.device(device or _default_device())
+    place = _place(device)
     kept = _kept_dtype(dtype, _stored_dtype(weights[0]), place)
     model = _load_weights(folder, kept, "none", place, AutoModelForSequenceClassification)
     _check_vocabulary(model, tokenizer, folder)
@@ -245,6 +245,18 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
             f"The tokenizer in {folder} has {len(tokenizer)} tokens, its model embeds {rows}: they don't belong "
             "together. Use the tokenizer that the model was trained with, or resize the embeddings."
         )
+
+
+def _place(device: str | None) -> torch.device:
+    try:
+        place = torch.device(device or _default_device())
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without CUDA
+        raise ModelError(
+            f"device={device!r} can't be used here: {first_line(error)}. Name another one, or none for the first "
+            "accelerator or the CPU."
+        ) from error
+    return place
 
 
 def _default_device() -> str:

@@ -54,7 +54,7 @@ class ClassifierJudge:
         """The side of the threshold on which each answer's score lies."""
         return opinions_of_tasks(candidates, self._settings.tasks, self._opinions)
 
-    def readings(self, conversations: Sequence[Conversation]) -> list[Reading]:
+    def readings(self, conversations: Sequence[Conversation], *, shows_progress: bool = True) -> list[Reading]:
         """One reading a conversation (user, assistant, ..., assistant), in order.
 
         Rows that are too long lose the oldest text first; how many of them lost a part of the answer is told.
@@ -66,7 +66,7 @@ class ClassifierJudge:
             [row.row for row in rows],
             output=self._output,
             batch_size=self._settings.batch_size,
-            description=f"judge with {self.name}",
+            description=f"judge with {self.name}" if shows_progress else None,
         )
         return [Reading(score, row.answer_lost) for score, row in zip(scores, rows, strict=True)]
 
