@@ -13,7 +13,7 @@ from cst.evaluation.tables import NOT_MEASURED, Difference, Heading, Rate, Table
 def runs(run: Path) -> tuple[ComparedRun, ComparedRun]:
     """A run, and the same one without its answers."""
     (whole,) = read_runs([run]).runs
-    return whole, ComparedRun("scores alone", whole.scores, {}, read_evidence(run))
+    return whole, ComparedRun("scores alone", whole.scores, {}, read_evidence(run), run)
 
 
 def rates(table: Table | None) -> list[Rate]:
@@ -37,7 +37,7 @@ def test_the_first_table_has_greedy_answers_of_first_wordings_alone(runs):
 
 def test_a_score_that_one_run_lacks_is_a_dash(runs):
     whole, _ = runs
-    table = side_by_side([whole, ComparedRun("less", whole.scores[1:], {}, whole.evidence)])
+    table = side_by_side([whole, ComparedRun("less", whole.scores[1:], {}, whole.evidence, whole.folder)])
     assert table is not None
     assert next(row for row in table.rows if not isinstance(row, Heading))[2] == NOT_MEASURED
 

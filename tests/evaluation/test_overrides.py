@@ -87,6 +87,8 @@ def test_no_override_writes_a_control_token_under_any_template(template):
     system = SYSTEM if template.takes_system else None
     for family in SPEAKING:
         put = override(prompt(), family, OTHER)
+        if len(put.turns) > 1 and not template.takes_history:
+            continue
         harmless = conversation(system, *("Word." for _ in put.turns))
         words = conversation(system, *(turn.content for turn in put.turns))
         assert controls_of(renderer, words) == controls_of(renderer, harmless)
