@@ -10,9 +10,10 @@ from cst.cards import dataset_card, model_card
 from cst.errors import RecipeError, RunFolderError
 from cst.markers import RECIPE as RECIPE_MARKER
 from cst.markers import write_marker
+from cst.preferences.mixtures import PartRows
 from cst.preferences.selection import TaskRows
 from cst.recipe import Recipe
-from cst.records import Preference, Score
+from cst.records import Demonstration, Preference, Score
 from cst.store import write_json, write_records
 
 RECIPE = {
@@ -168,6 +169,56 @@ def test_a_split_and_a_mix_are_told_with_their_counts(folder, card):
     assert "0.1 were held out. No row asks a held-out prompt. Tasks were mixed by weight: t 2;" in made
     assert "| t | 9 | 1 | 3 | 5 |" in made
     assert header(made)["source_datasets" if card is dataset_card else "datasets"] == ["some-owner/some-rows"]
+
+
+MIXTURE = {
+    "instructions": [{"kind": "file", "path": "hub:some-owner/things@v1", "n": 9, "license": "cc-by-nc-4.0"}],
+    "safety": [{"kind": "file", "path": "/home/me/care.json", "license": "mit"}],
+    "safety_counts": [3],
+}
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    """A run of supervised tuning."""
+    recipe = {name: RECIPE[name] for name in ("name", "note", "model")}
+    configurations = [{"name": "safe", "prefers": "revised", "tasks": ["t"]}]
+    more = {"mixture": MIXTURE, "training": {"method": "sft"}, "configurations": configurations}
+    write_json(tmp_path / "recipe.json", Recipe.model_validate(recipe | more))
+    rows = [Demonstration(id=f"d{n}", task="t", prompt="p", response="y") for n in range(12)]
+    write_records(tmp_path / "demonstrations/safety-3.jsonl", rows)
+    counts = [
+        PartRows(part="instructions", rows=20, dropped={"held_out_prompt": 2}, drawn=11, validation=2),
+        PartRows(part="safety", rows=5, dropped={}, drawn=3),
+    ]
+    write_json(tmp_path / "demonstrations/safety-3.counts.json", counts)
+    return tmp_path
+
+
+def test_the_card_of_a_mixture_names_its_sources_licences_and_counts(tuned):
+    card = dataset_card(tuned, "safety-3")
+
+    assert "| safety-3.jsonl | 12 | 11 | 3 | 2 |" in card
+    assert "| instructions | `some-owner/things@v1` | 9 | cc-by-nc-4.0 |" in card
+    assert "| instructions | held_out_prompt | 2 |" in card
+    assert "cc-by-nc-4.0, which is for non-commercial use alone" in card
+    assert "/home/me" not in card
+    assert header(card) == DatasetCard(card).data.to_dict()
+    assert header(card)["license"] == "other"
+    assert header(card)["source_datasets"] == ["some-owner/things"]
+
+
+def test_a_model_card_names_the_method_and_the_mixture(tuned):
+    card = model_card(tuned, "safety-3")
+
+    assert "by supervised tuning on instructions with safety examples among them (method sft)" in card
+    assert "12 rows of supervised tuning" in card
+    assert "| instructions | `some-owner/things@v1` | 9 | cc-by-nc-4.0, for non-commercial use alone |" in card
+    assert "- **safe** on t: each prompt's own system prompt, or none" in card
+    assert "| method | sft |" in card
+    assert "| beta |" not in card
+    assert header(card)["tags"] == ["sft", "safety", "lora"]
+    assert header(card)["datasets"] == ["some-owner/things"]
 
 
 @pytest.mark.parametrize(("card", "kind"), [(dataset_card, DatasetCard), (model_card, ModelCard)])

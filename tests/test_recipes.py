@@ -22,7 +22,7 @@ def test_there_are_recipes():
 def test_a_recipe_is_read_and_says_enough_for_a_run(path):
     recipe = load_recipe(path)
 
-    assert recipe.synthesis is not None or recipe.preferences is not None
+    assert recipe.synthesis or recipe.preferences or recipe.mixture
     assert recipe.models
 
 

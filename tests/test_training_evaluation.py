@@ -59,10 +59,6 @@ def test_prompts_that_weights_are_chosen_by_are_not_those_that_are_scored():
     assert ids(scored) == ["a-2", "a-3", "b-2", "c-0"]
 
 
-def test_without_evaluations_all_are_scored():
-    assert set_apart(prompts(a=2), TrainingSettings()) == ([], prompts(a=2))
-
-
 @pytest.mark.parametrize(("tasks", "task"), [((), "b"), (("a", "z"), "z")])
 def test_a_task_of_which_nothing_would_be_left_is_named(tasks, task):
     settings = TrainingSettings(eval_steps=5, eval_prompts=3, eval_tasks=tasks)
@@ -78,6 +74,39 @@ def test_every_configuration_that_speaks_is_asked_and_those_trained_on_decide(tm
     assert asked.decisive == {"harmless"}
     assert held_out_of(workshop, "cst").decisive == {"harmless", "uncensored"}
     assert held_out_of(workshop, "cst").fingerprint != asked.fingerprint
+
+
+def test_without_evaluations_all_are_scored():
+    assert set_apart(prompts(a=2), TrainingSettings()) == ([], prompts(a=2))
+
+
+SUPERVISED = """
+name: supervised
+model: {path: miniature}
+mixture: {instructions: [{kind: file, path: rows.jsonl}], validation_rows: 2}
+prompts: {held_out: [{kind: miniature, task: harmless, n: 7}]}
+configurations: [{name: safe, tasks: [harmless], prefers: revised}]
+training: {method: sft, eval_steps: 2, eval_prompts: 3, metric_for_best_model: worst_rate}
+judge: {kind: miniature}
+"""
+
+
+def test_supervised_tuning_is_evaluated_on_prompts_that_bring_no_system_prompt(tmp_path):
+    write_records(tmp_path / EVALUATION_PROMPTS, prompts(harmless=2))
+    asked = held_out_of(Workshop(recipe(tmp_path, SUPERVISED), tmp_path), "sft")
+
+    assert (asked.decisive, asked.own_or_none) == ({"safe"}, True)
+
+
+def test_by_the_loss_alone_no_prompts_are_set_apart(tmp_path):
+    by_loss = recipe(tmp_path, SUPERVISED, "training.metric_for_best_model=eval_loss")
+    assert held_out_of(Workshop(by_loss, tmp_path), "sft") is None
+    for each, files in ((by_loss, 1), (recipe(tmp_path, SUPERVISED), 2)):
+        cst.run(each, tmp_path / f"run{files}", until="synthesize")
+        held_out = read_records(tmp_path / f"run{files}/held_out_prompts.jsonl", Prompt)
+
+        assert (tmp_path / f"run{files}" / EVALUATION_PROMPTS).exists() == (files == 2)
+        assert len(held_out) == (7 if files == 1 else 4)
 
 
 def test_a_model_that_none_of_the_tasks_is_about_is_named(tmp_path):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cst.preferences import sources
 from cst.preferences.hub import HUB, hub_name
 from cst.preferences.selection import TaskRows
 from cst.recipe import ContrastSettings, PromptFile, Recipe, SynthesisMethod
@@ -45,8 +46,7 @@ def hub_id(path: Path | str) -> str | None:
 
 def source_name(path: Path | str) -> str:
     """A file or folder by its name, a data set of the hub by its id."""
-    here = hub_name(str(path)).path if str(path).startswith(HUB) else str(path)
-    return as_code(hub_id(path) or Path(here).name)
+    return as_code(sources.source_name(path))
 
 
 def prompt_sources(recipe: Recipe) -> list[str]:
@@ -157,11 +157,11 @@ def mirrored(rows: Sequence[Preference]) -> int:
     return sum((row.turns, row.rejected, row.chosen) in orders for row in rows)
 
 
-def configuration_line(configuration: SafetyConfiguration) -> dict[str, str]:
-    """A configuration: its name, tasks and wordings."""
+def configuration_line(configuration: SafetyConfiguration, *, own_or_none: bool) -> dict[str, str]:
+    """A configuration: its name, tasks and wordings; without wordings, whether prompts without their own are asked."""
     wordings = "; ".join(as_code(text) for text in configuration.wordings)
     return {
         "name": configuration.name,
         "tasks": ", ".join(configuration.tasks),
-        "wordings": wordings or "each prompt's own system prompt",
+        "wordings": wordings or f"each prompt's own system prompt{', or none' if own_or_none else ''}",
     }

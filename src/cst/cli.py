@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from cst.answer_command import ABOUT_FILES, HYPHENS_TOO, generate
+from cst.cli_mix import mix
 from cst.cli_options import (
     FolderOption,
     JsonOption,
@@ -202,7 +203,7 @@ def merge(
 
 @app.command()
 def export(
-    rows: Annotated[str, typer.Argument(help="Preferences or prompts: a run's, or any file that cst reads.")],
+    rows: Annotated[str, typer.Argument(help="Preferences, prompts, demonstrations: a run's, or any that cst reads.")],
     out: Annotated[Path, typer.Argument(help="The file to write: .jsonl, .json, .parquet, .csv or .tsv.")],
     format: Annotated[str, typer.Option(help="A format of docs/data.md.")] = "paper",
     plain: Annotated[bool, typer.Option("--plain", help="Leave out id, task, topic and configuration.")] = False,
@@ -210,7 +211,7 @@ def export(
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Go on without bad rows (counted).")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write preferences or prompts in the columns of another tool; `paper` is how the paper's data was published.
+    """Write rows in the columns of another tool; `paper` is how the paper's data was published.
 
     The checksum of OUT is written to OUT.sha256, and bad rows to a file beside it.
     """
@@ -221,6 +222,9 @@ def export(
     aside = quarantine_file(out.parent, rows)
     reading = Reading(format=read_as, quarantine=aside, skip_bad_rows=skip_bad_rows)
     console.export(rows, out, format, reading, plain=plain, as_json=as_json)
+
+
+app.command()(mix)
 
 
 @app.command("export-results")

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 from cst.budget import Budget
 from cst.markers import refuse_changed
+from cst.mixture_facts import planned_mixture
 from cst.pipeline import Verb, run, steps
+from cst.preferences.mixtures import PartRows
 from cst.preferences.selection import TaskRows
 from cst.recipe import Recipe
 from cst.recipe_file import load_recipe
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 TELLING = {
     "synthesize": ("synthesis.json",),
-    "condition": ("preferences/*.counts.json",),
+    "condition": ("preferences/*.counts.json", "demonstrations/*.counts.json"),
     "score": ("scores.json", "paired_tests.json", "agreement.json", "capability.json", "sweep.json"),
     "report": ("sweep.json",),
 }
@@ -151,6 +153,9 @@ def _print_rows(home: Path) -> None:
     for file in sorted((home / "preferences").glob("*.counts.json")):
         for row in read_json(file):
             print(f"{file.name.removesuffix('.counts.json')}: {told(TaskRows.model_validate(row))}")
+    for file in sorted((home / "demonstrations").glob("*.counts.json")):
+        for row in read_json(file):
+            print(f"{file.name.removesuffix('.counts.json')}: {PartRows.model_validate(row)}")
     print(home)
 
 
@@ -162,7 +167,7 @@ def _print_training(home: Path) -> None:
         if result is not None:
             best = "" if result.best_step is None else f"best evaluation at step {result.best_step}, "
             print(
-                f"{folder.name}: {result.steps} steps over {result.rows} rows ({result.dropped} dropped), DPO loss "
+                f"{folder.name}: {result.steps} steps over {result.rows} rows ({result.dropped} dropped), loss "
                 f"{result.first_loss:.4f} -> {result.last_loss:.4f}, {len(result.alarms)} alarms, {best}in {folder}"
             )
 
@@ -199,14 +204,14 @@ def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None
     workshop = Workshop(recipe, folder_of(recipe, None))
     home = RunFolder(workshop.folder)
     plan = [(step, home.is_up_to_date(step.stage)) for step in steps(workshop)]
-    rows = planned_rows(workshop)
+    rows = planned_rows(workshop) if recipe.mixture is None else planned_mixture(recipe.mixture)
     if as_json:
         stages = {step.stage.name: "up to date" if done else "to do" for step, done in plan}
         told = {"recipe": recipe.model_dump(mode="json"), "stages": stages, "rows": rows, "power": power_rows(workshop)}
         print(json.dumps(told, indent=2))
         return
     print(f"{recipe.name}: start model {recipe.model.path}, run folder {workshop.folder}")
-    for model in recipe.models:
+    for model in recipe.models if recipe.mixture is None else ():
         names = [configuration.name for configuration in workshop.configurations_of(model)]
         print(f"  {model} is trained on {', '.join(names) or 'rows made elsewhere'}")
     for line in rows:
@@ -234,12 +239,16 @@ def merge(model: str, adapter: str, out: Path, *, chat_template: Path | None = N
 
 def export(rows: str, out: Path, format: str, reading: "Reading", *, plain: bool, as_json: bool) -> None:
     """Write a source's rows in another format, and say how many they are."""
-    from cst.preferences.exports import export_preferences, export_prompts
+    from cst.preferences.exports import export_demonstrations, export_preferences, export_prompts
+    from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
     from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
-    from cst.preferences.sources import stream_preferences, stream_prompts
+    from cst.preferences.sources import stream_demonstrations, stream_preferences, stream_prompts
 
     if format in {known.name for known in PROMPT_FORMATS}:
         written = export_prompts(out, stream_prompts(rows, reading=reading), format=format, plain=plain)
+    elif format in {known.name for known in DEMONSTRATION_FORMATS}:
+        found = stream_demonstrations(rows, task="instructions", reading=reading)
+        written = export_demonstrations(out, found, format=format, plain=plain)
     else:
         written = export_preferences(out, stream_preferences(rows, reading=reading), format=format, plain=plain)
     if as_json:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cst.errors import RecipeError
 from cst.recipe import Arm
 from cst.records import Completion, Prompt
 from cst.run_folder import Stage
@@ -16,8 +17,17 @@ if TYPE_CHECKING:
 
 
 def generation_stage(workshop: Workshop) -> Stage:
-    """`held_out_prompts.jsonl` and the tuned models to `completions.jsonl`."""
+    """`held_out_prompts.jsonl` and the tuned models to `completions.jsonl`.
+
+    Raises:
+        RecipeError: The recipe tunes by a mixture, and has no configuration to score answers by.
+    """
     folder, settings = workshop.folder, workshop.recipe.generation
+    if workshop.recipe.mixture is not None and not workshop.configurations:
+        raise RecipeError(
+            "The recipe has held-out prompts and no configurations, by which answers are scored. Add one for each "
+            "task, such as {name: safe, tasks: [harmless], prefers: revised}; wordings may be left out."
+        )
 
     def work() -> None:
         prompts = read_records(folder / "held_out_prompts.jsonl", Prompt)
@@ -58,6 +68,7 @@ def planned(workshop: Workshop, arm: Arm, prompts: Sequence[Prompt]) -> "list[Pl
         asked_in(arm, prompts),
         workshop.configurations,
         wordings=(arm.wordings,),
+        own_or_none=workshop.recipe.mixture is not None,
         neutral_system_prompts=settings.neutral_system_prompts,
         unknown_system_prompts=settings.unknown_system_prompts,
     )

@@ -16,6 +16,7 @@ from cst.capability_stage import capability_stage
 from cst.generation_stage import generation_stage
 from cst.judge_cards import card_stage
 from cst.kept_recipe import keep_recipe
+from cst.mixture_stage import demonstration_file_fingerprints, mixture_stages
 from cst.preferences.conditioning import condition_each
 from cst.recipe import Recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration
@@ -93,9 +94,10 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
 
     add("synthesize", _prompts, wanted=held_out or bool(recipe.prompts.training))
     add("synthesize", _synthesize, wanted=recipe.synthesis is not None and recipe.preferences is None)
-    add("synthesize", _own_pairs, wanted=bool(recipe.models) and not (recipe.synthesis or recipe.preferences))
-    for model in recipe.models:
-        add("condition", partial(_condition, model=model))
+    has_rows = recipe.synthesis or recipe.preferences or recipe.mixture
+    add("synthesize", _own_pairs, wanted=bool(recipe.models) and not has_rows)
+    for stage_of in _condition_stages(workshop):
+        add("condition", stage_of)
     for model in recipe.models:
         add("train", partial(train_stage, model=model))
     add("generate", generation_stage, wanted=held_out)
@@ -106,7 +108,7 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
     add("score", sweep_stage, wanted=held_out and is_sweep(recipe))
     from_snapshots = held_out and recipe.generation.curve_prompts > 0
     add("score", _curve, wanted=from_snapshots)
-    add("score", evaluation_curve_stage, wanted=recipe.training.eval_steps is not None and not from_snapshots)
+    add("score", evaluation_curve_stage, wanted=recipe.training.asks_prompts and not from_snapshots)
     add("score", capability_stage, wanted=recipe.capabilities is not None)
     add("report", partial(_report, before=made))
     return made
@@ -114,7 +116,7 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
 
 def _prompts(workshop: Workshop) -> Stage:
     folder, settings = workshop.folder, workshop.recipe.training
-    apart = [] if settings.eval_steps is None else [EVALUATION_PROMPTS]
+    apart = [EVALUATION_PROMPTS] if settings.asks_prompts else []
 
     def work() -> None:
         training, held_out = workshop.prompts()
@@ -166,6 +168,13 @@ def _synthesize(workshop: Workshop) -> Stage:
 def _own_pairs(_: Workshop) -> Stage:
     """Pairs that were made elsewhere: there is nothing to make, but a change of them is noticed."""
     return Stage("pairs", list, ["pairs.jsonl"], ["pairs.jsonl"], lambda: None)
+
+
+def _condition_stages(workshop: Workshop) -> list[Callable[[Workshop], Stage]]:
+    """What makes the rows of each model."""
+    if workshop.recipe.mixture is not None:
+        return mixture_stages(workshop, workshop.recipe.mixture)
+    return [partial(_condition, model=model) for model in workshop.recipe.models]
 
 
 def _condition(workshop: Workshop, model: str) -> Stage:
@@ -240,7 +249,14 @@ def _points(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> "list[
     for step, adapter in _snapshots(workshop, model):
         loaded = workshop.base if adapter is None else workshop.load(adapter)
         chat = workshop.chat(loaded, f"{model} at step {step}", workshop.recipe.generation.batch_size)
-        completions = generate(prompts, speaking, chat, sampling=workshop.sampling(0.0), model_name=model)
+        completions = generate(
+            prompts,
+            speaking,
+            chat,
+            own_or_none=workshop.recipe.mixture is not None,
+            sampling=workshop.sampling(0.0),
+            model_name=model,
+        )
         points += at_step(score(completions, judge(completions, workshop.judge), speaking), step)
     return points
 
@@ -271,11 +287,14 @@ def _report(workshop: Workshop, before: Sequence[Step]) -> Stage:
 
 def fingerprints(workshop: Workshop) -> dict[str, object]:
     """What the run was made from and with: hashes of model and input files, how messages were rendered, versions."""
+    mixture = workshop.recipe.mixture
+    mixed = {} if mixture is None else {"demonstration_files": demonstration_file_fingerprints(mixture)}
     harness = () if workshop.recipe.capabilities is None else ("lm_eval",)
     packages = ("cst", "torch", "transformers", "tokenizers", "peft", "accelerate", "numpy", "scipy", *harness)
     return {
         "model": workshop.model_fingerprint,
         "prompt_files": workshop.prompt_file_fingerprints(),
+        **mixed,
         "rendering": workshop.rendering,
         "versions": {package: metadata.version(package) for package in packages},
     }

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from cst.recipe_data import DataFile
 from cst.recipe_judges import JudgeSettings, SingleJudgeSettings, single_judges
-from cst.recipe_mixture import MixtureSettings
+from cst.recipe_mixture import MixtureSettings, refuse_misfit
 from cst.recipe_models import ChatModelSettings, ModelSettings
 from cst.recipe_training import TrainingSettings
 from cst.records import Framing, Record, SafetyConfiguration, Sampling, Text, WordingKind
@@ -298,7 +298,8 @@ class Recipe(Record):
                 f"training.full trains all weights, and model.quantization={self.model.quantization} keeps them in too "
                 "few bits to be trained; leave one of them out"
             )
-        self._refuse_method_without_rows()
+        made = [name for name in ("synthesis", "preferences") if getattr(self, name) is not None]
+        refuse_misfit(self.mixture, self.training, models=list(self.models), preferences=made)
         self._refuse_unknown_cast()
         self._refuse_impossible_split_or_mix()
         self._refuse_evaluation_of_nothing()
@@ -314,22 +315,6 @@ class Recipe(Record):
                 if name not in known:
                     raise ValueError(f"models.{model} names the configuration {name!r}, but there are only {known}")
         return self
-
-    def _refuse_method_without_rows(self) -> None:
-        if (self.training.method == "sft") != (self.mixture is not None):
-            there = "there is no section mixture" if self.mixture is None else "there is a section mixture"
-            raise ValueError(f"training.method is {self.training.method}, and {there}; sft needs it, dpo takes none")
-        if self.mixture is None:
-            return
-        if self.models.keys() != self.mixture.models.keys():
-            raise ValueError(
-                f"models names {list(self.models)}, and the mixture makes {list(self.mixture.models)}; leave models out"
-            )
-        for section in ("synthesis", "preferences"):
-            if getattr(self, section) is not None:
-                raise ValueError(
-                    f"{section} makes preferences, and training.method=sft takes the mixture; leave it out"
-                )
 
     def _refuse_unknown_cast(self) -> None:
         for number, method in enumerate(self.synthesis.methods if self.synthesis else ()):
@@ -377,14 +362,17 @@ class Recipe(Record):
             )
 
     def _refuse_evaluation_of_nothing(self) -> None:
-        needed = {
+        prompts = {
             "prompts.held_out": self.holds_out_prompts,
             "configurations": self.configurations,
             "judge": self.judge,
         }
-        lacking = [key for key, value in needed.items() if not value]
+        rows = {"mixture.validation_rows": self.mixture is not None and self.mixture.validation_rows}
+        asks = self.training.asks_prompts
+        lacking = [key for key, value in (prompts if asks else rows).items() if not value]
         if self.training.eval_steps is not None and lacking:
+            what = "judged answers to held-out prompts" if asks else "the loss of validation rows"
             raise ValueError(
-                f"training.eval_steps={self.training.eval_steps} asks for judged answers to held-out prompts, and the "
+                f"training.eval_steps={self.training.eval_steps} asks for {what}, and the "
                 f"recipe has no {' and no '.join(lacking)}; add that, or leave eval_steps out"
             )

@@ -3,11 +3,13 @@
 This file owns the words that a user may write of it; the rest is in `recipe`. It knows no room.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from cst.recipe_data import DataFile
+from cst.recipe_training import TrainingSettings
 from cst.records import Record, Text
 
 
@@ -47,6 +49,13 @@ class MixtureSettings(Record):
     validation_rows: int = Field(
         default=0, ge=0, description="Rows of each mixture that are set apart for the validation loss."
     )
+    close_to_held_out: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Drop rows whose prompts share so many words with a held-out one (Jaccard); by default those alone "
+        "that ask the same.",
+    )
     seed: int = Field(default=0, ge=0, description="Which rows, and their order.")
 
     @property
@@ -59,3 +68,24 @@ class MixtureSettings(Record):
         if self.safety and (not self.safety_counts or len(set(self.safety_counts)) < len(self.safety_counts)):
             raise ValueError(f"safety_counts={list(self.safety_counts)} names no number, or one twice; name each once")
         return self
+
+
+def refuse_misfit(
+    mixture: MixtureSettings | None, training: TrainingSettings, *, models: Sequence[str], preferences: Sequence[str]
+) -> None:
+    """Make sure that a recipe's method has its rows and its models.
+
+    `preferences` are the sections that make preferences, among those that the recipe has.
+
+    Raises:
+        ValueError: It hasn't.
+    """
+    if (training.method == "sft") != (mixture is not None):
+        there = "there is no section mixture" if mixture is None else "there is a section mixture"
+        raise ValueError(f"training.method is {training.method}, and {there}; sft needs it, dpo takes none")
+    if mixture is None:
+        return
+    if set(models) != mixture.models.keys():
+        raise ValueError(f"models names {list(models)}, and the mixture makes {list(mixture.models)}; leave models out")
+    for section in preferences:
+        raise ValueError(f"{section} makes preferences, and training.method=sft takes the mixture; leave it out")

@@ -29,7 +29,7 @@ def set_apart(held_out: Sequence[Prompt], settings: TrainingSettings) -> tuple[l
     Raises:
         RecipeError: A task has too few.
     """
-    if settings.eval_steps is None:
+    if not settings.asks_prompts:
         return [], list(held_out)
     counts, n = Counter(prompt.task for prompt in held_out), settings.eval_prompts
     tasks = settings.eval_tasks or tuple(counts)
@@ -60,6 +60,7 @@ class HeldOutPrompts:
     model_name: str
     sampling: Sampling
     batch_size: int
+    own_or_none: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -75,7 +76,14 @@ class HeldOutPrompts:
 
         chat = LocalChat(loaded, name=f"{self.model_name} in training", batch_size=self.batch_size)
         mine = self.prompts[rank::world_size]
-        return generate(mine, self.configurations, chat, sampling=self.sampling, model_name=self.model_name)
+        return generate(
+            mine,
+            self.configurations,
+            chat,
+            own_or_none=self.own_or_none,
+            sampling=self.sampling,
+            model_name=self.model_name,
+        )
 
     def score(self, completions: Sequence[Completion]) -> list[Score]:
         """One score per task and configuration."""
@@ -91,7 +99,7 @@ def held_out_of(workshop: Workshop, model: str) -> HeldOutPrompts | None:
         RecipeError: No configuration that the model is trained on speaks of the tasks.
     """
     settings = workshop.recipe.training
-    if settings.eval_steps is None:
+    if not settings.asks_prompts:
         return None
     prompts = read_records(workshop.folder / EVALUATION_PROMPTS, Prompt)
     tasks = {prompt.task for prompt in prompts}
@@ -111,6 +119,7 @@ def held_out_of(workshop: Workshop, model: str) -> HeldOutPrompts | None:
         model_name=model,
         sampling=workshop.sampling(0.0),
         batch_size=workshop.recipe.generation.batch_size,
+        own_or_none=workshop.recipe.mixture is not None,
     )
 
 
@@ -123,7 +132,7 @@ def _verdicts(workshop: Workshop, completions: Sequence[Completion]) -> list[Ver
 
 def decides_evaluations(workshop: Workshop) -> list[object]:
     """What decides evaluations, besides the prompts, the settings of training and the start model."""
-    if workshop.recipe.training.eval_steps is None:
+    if not workshop.recipe.training.asks_prompts:
         return []
     asked = [workshop.sampling(0.0), workshop.recipe.generation.batch_size]
     return [*asked, *workshop.configurations, *workshop.judged_by]

@@ -1,11 +1,13 @@
-"""The stage of a run folder that trains a model: preference rows in, an adapter or weights out.
+"""The stage of a run folder that trains a model: rows in, an adapter or weights out.
 
 This file knows which files and settings a training is made from; how it is done is the room's business.
 """
 
 from pathlib import Path
 
-from cst.records import Preference
+from cst.mixture_stage import demonstrations_of, validation_of
+from cst.recipe import Recipe, TrainingSettings
+from cst.records import Demonstration, Preference
 from cst.run_folder import Stage
 from cst.store import read_records
 from cst.training_evaluation import decides_evaluations, held_out_of
@@ -18,18 +20,13 @@ def preferences_of(model: str) -> str:
 
 
 def train_stage(workshop: Workshop, model: str) -> Stage:
-    """Preferences to an adapter (or to weights, where the recipe trains all of them)."""
-    folder = workshop.folder / "models" / model
+    """Preferences or demonstrations to an adapter (or to weights, where the recipe trains all of them)."""
     settings = workshop.recipe.training
     settings = settings.model_copy(update={"seed": settings.seed + workshop.recipe.seed})
 
     def work() -> None:
-        from cst.training.loop import train
-
-        rows = read_records(workshop.folder / preferences_of(model), Preference)
-        chosen = settings.model_copy(update={"reference": _reference_of(model, settings.reference)})
-        held_out, loaded = held_out_of(workshop, model), workshop.load()
-        train(rows, loaded=loaded, settings=chosen, folder=folder, held_out=held_out, description=f"train {model}")
+        learn = _fine_tune if settings.method == "sft" else _prefer
+        learn(workshop, model, settings)
 
     def depends() -> list[object]:  # where the reference is taken from changes nothing: another one is refused
         own = settings.model_copy(update={"reference": None})
@@ -38,8 +35,45 @@ def train_stage(workshop: Workshop, model: str) -> Stage:
     home = f"models/{model}"
     outputs = [str(workshop.tuned_folder(model).relative_to(workshop.folder)), f"{home}/metrics.jsonl"]
     beside = [f"{home}/{name}" for name in ("training.json", "reference.safetensors", "snapshots", "result.json")]
-    inputs = [preferences_of(model), *([] if settings.eval_steps is None else [EVALUATION_PROMPTS])]
+    inputs = _rows_of(workshop.recipe, model) + ([EVALUATION_PROMPTS] if settings.asks_prompts else [])
     return Stage(f"train-{model}", depends, inputs, outputs, work, clears=[home], by_products=beside)
+
+
+def _rows_of(recipe: Recipe, model: str) -> list[str]:
+    """The files of the rows to train on, and of those for the validation loss."""
+    if recipe.mixture is None:
+        return [preferences_of(model)]
+    return [demonstrations_of(model), *([validation_of(model)] if recipe.mixture.validation_rows else [])]
+
+
+def _prefer(workshop: Workshop, model: str, settings: TrainingSettings) -> None:
+    from cst.training.loop import train
+
+    held_out = held_out_of(workshop, model)
+    train(
+        read_records(workshop.folder / preferences_of(model), Preference),
+        loaded=workshop.load(),
+        settings=settings.model_copy(update={"reference": _reference_of(model, settings.reference)}),
+        folder=workshop.folder / "models" / model,
+        held_out=held_out,
+        description=f"train {model}",
+    )
+
+
+def _fine_tune(workshop: Workshop, model: str, settings: TrainingSettings) -> None:
+    from cst.training.supervised import fine_tune
+
+    rows, *apart = (read_records(workshop.folder / name, Demonstration) for name in _rows_of(workshop.recipe, model))
+    held_out = held_out_of(workshop, model)
+    fine_tune(
+        rows,
+        loaded=workshop.load(),
+        settings=settings,
+        folder=workshop.folder / "models" / model,
+        validation=apart[0] if apart else (),
+        held_out=held_out,
+        description=f"train {model}",
+    )
 
 
 def _reference_of(model: str, given: Path | None) -> Path | None:

@@ -50,7 +50,7 @@ HELD_OUT_PROMPTS, EVALUATION_PROMPTS = "held_out_prompts.jsonl", "evaluation_pro
 
 def held_out_files(recipe: Recipe) -> tuple[str, ...]:
     """The files of a run folder with prompts that nothing may be trained on."""
-    return (HELD_OUT_PROMPTS,) if recipe.training.eval_steps is None else (HELD_OUT_PROMPTS, EVALUATION_PROMPTS)
+    return (HELD_OUT_PROMPTS, EVALUATION_PROMPTS) if recipe.training.asks_prompts else (HELD_OUT_PROMPTS,)
 
 
 def model_folder(path: str) -> str:
@@ -137,7 +137,7 @@ class Workshop:
 
     def _read(self, source: PromptSource, *, held_out: bool) -> Iterable[Prompt]:
         if isinstance(source, PromptFile):
-            return stream_prompts(source.path, task=source.task, n=source.n, reading=self._reading(source))
+            return stream_prompts(source.path, task=source.task, n=source.n, reading=self.reading(source))
         from cst.miniature.prompts import evaluation_prompts, training_prompts
 
         draw = evaluation_prompts if held_out else training_prompts
@@ -157,7 +157,7 @@ class Workshop:
         Raises:
             DataError: When they are gone through: the file can't be used, or an id stands twice.
         """
-        return without_repeats(stream_preferences(source.path, reading=self._reading(source)), source.path)
+        return without_repeats(stream_preferences(source.path, reading=self.reading(source)), source.path)
 
     def preferences_for(self, model: str, source: PreferenceFile) -> list[Preference]:
         """The rows of a preference file that stand under the configurations that a model names; all if it names none.
@@ -169,7 +169,8 @@ class Workshop:
         """
         return under_configurations(self.preferences(source), self.configurations, self.recipe.models[model])
 
-    def _reading(self, source: DataFile) -> Reading:
+    def reading(self, source: DataFile) -> Reading:
+        """How a file of the recipe is read; its bad rows go to the run folder."""
         return Reading(
             format=source.format,
             columns=source.columns,

@@ -82,6 +82,17 @@ def test_completions_say_what_stood_there_and_what_came_back() -> None:
     assert all(row.text == f"{row.system_prompt}|{row.prompt.text}" for row in made)
 
 
+def test_supervised_tuning_also_asks_prompts_that_bring_no_system_prompt() -> None:
+    prompts = [*PROMPTS, prompt("bare", "truthfulness")]
+    own = completion_requests(prompts, [PERSONA])
+    also = completion_requests(prompts, [PERSONA], own_or_none=True)
+
+    assert [row.system_prompt for row in own] == ["You are Brom 0.", "You are Brom 1."]
+    assert [row.system_prompt for row in also] == ["You are Brom 0.", "You are Brom 1.", None]
+    assert [row.request.messages[0].role for row in also] == ["system", "system", "user"]
+    assert {row.wordings for row in also} == {"canonical"}
+
+
 def test_models_share_their_random_streams_and_not_their_ids() -> None:
     chats = [ScriptedChat(echo, name=name) for name in ("base", "cst")]
     made = [generate(PROMPTS, CONFIGURATIONS, chat) for chat in chats]

@@ -40,11 +40,12 @@ def completion_requests(
     wordings: Sequence[WordingKind] = DEFAULT_WORDINGS,
     neutral_system_prompts: Sequence[str] = (),
     unknown_system_prompts: Sequence[str] = (),
+    own_or_none: bool = False,
 ) -> list[PlannedCompletion]:
     """What is to be asked, ordered by wordings, configuration and prompt.
 
     `canonical` asks under a configuration's first wording; one without wordings is asked of the prompts that bring a
-    system prompt of their own, under that;
+    system prompt of their own, under that (with `own_or_none`, for supervised tuning, also of the others, under none);
     `held_out` and `unseen` go round the configuration's lists, prompt by prompt; `none`, `neutral` and `unknown` ask
     each prompt once more without any configuration, and bear these names as their configuration's.
 
@@ -58,7 +59,7 @@ def completion_requests(
         "unknown": unknown_system_prompts,
     }
     for kind in dict.fromkeys(wordings):
-        rows = list(_rows(kind, prompts, configurations, others))
+        rows = list(_rows(kind, prompts, configurations, others, own_or_none))
         if not rows and kind in ("held_out", "unseen"):
             raise DataError(
                 f"generation.wordings asks for {kind!r}, but no configuration has {kind}_wordings; add some"
@@ -73,6 +74,7 @@ def _rows(
     prompts: Sequence[Prompt],
     configurations: Sequence[SafetyConfiguration],
     others: WithoutConfiguration,
+    own_or_none: bool,
 ) -> Iterator[PlannedCompletion]:
     if kind in others:
         tasks = {task for configuration in configurations for task in configuration.tasks}
@@ -84,7 +86,7 @@ def _rows(
         texts = _wordings(configuration, kind)
         asked = [prompt for prompt in prompts if prompt.task in configuration.tasks]
         if not texts and kind == "canonical":
-            yield from _under_their_own(asked, configuration)
+            yield from _under_their_own(asked, configuration, own_or_none)
         for index, prompt in enumerate(asked if texts else ()):
             yield _planned(prompt, configuration.name, kind, texts[index % len(texts)])
 
@@ -107,9 +109,11 @@ def _wordings(configuration: SafetyConfiguration, kind: WordingKind) -> Sequence
             return ()
 
 
-def _under_their_own(prompts: Sequence[Prompt], configuration: SafetyConfiguration) -> Iterator[PlannedCompletion]:
+def _under_their_own(
+    prompts: Sequence[Prompt], configuration: SafetyConfiguration, own_or_none: bool
+) -> Iterator[PlannedCompletion]:
     """The prompts that bring a system prompt, as personas do: in some data not all of a task's prompts do."""
-    own = [prompt for prompt in prompts if prompt.system_prompt is not None]
+    own = [prompt for prompt in prompts if own_or_none or prompt.system_prompt is not None]
     if prompts and not own:
         raise DataError(
             f"none of {len(prompts)} prompts, such as {prompts[0].id!r}, has a system prompt of its own, and "
@@ -146,6 +150,7 @@ def generate(
     wordings: Sequence[WordingKind] = DEFAULT_WORDINGS,
     neutral_system_prompts: Sequence[str] = (),
     unknown_system_prompts: Sequence[str] = (),
+    own_or_none: bool = False,
     sampling: Sampling | None = None,
     model_name: str | None = None,
 ) -> list[Completion]:
@@ -156,6 +161,7 @@ def generate(
         wordings=wordings,
         neutral_system_prompts=neutral_system_prompts,
         unknown_system_prompts=unknown_system_prompts,
+        own_or_none=own_or_none,
     )
     return ask(planned, chat, sampling=sampling, model_name=model_name)
 

@@ -14,16 +14,17 @@ from typing import Any, TypeVar
 
 from cst.checksums import write_checksum
 from cst.errors import DataError
+from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
 from cst.preferences.formats.recognition import IDENTITY, Format, named, recognised
 from cst.preferences.json_rows import shown
 from cst.preferences.rows import Row, RowFault
-from cst.preferences.sources import preference_of, prompt_of
-from cst.records import Preference, Prompt
+from cst.preferences.sources import demonstration_of, preference_of, prompt_of
+from cst.records import Demonstration, Preference, Prompt
 from cst.store import replaced, write_pieces
 
-R = TypeVar("R", Prompt, Preference)
+R = TypeVar("R", Prompt, Preference, Demonstration)
 
 
 def export_preferences(path: Path, preferences: Iterable[Preference], *, format: str, plain: bool = False) -> int:
@@ -54,6 +55,22 @@ def export_prompts(path: Path, prompts: Iterable[Prompt], *, format: str, plain:
         return found.model_copy(update={"groups": written.groups})
 
     return _export(path, prompts, known, plain, read)
+
+
+def export_demonstrations(
+    path: Path, demonstrations: Iterable[Demonstration], *, format: str, plain: bool = False
+) -> int:
+    """Write rows of supervised tuning and give their number; see `export_preferences`.
+
+    Where a row came from (`source`) is in `cst-demonstrations` alone.
+    """
+    known = named(format, DEMONSTRATION_FORMATS)
+
+    def read(row: Row, written: Demonstration) -> Demonstration:
+        found = recognised(row, DEMONSTRATION_FORMATS) or known
+        return demonstration_of(row, found, identity=written.id, task=written.task, source=written.source)
+
+    return _export(path, demonstrations, known, plain, read)
 
 
 def _export(path: Path, records: Iterable[R], format: Format[R], plain: bool, read: Callable[[Row, R], R]) -> int:
@@ -135,8 +152,8 @@ def _csv(rows: Iterator[Row], columns: Sequence[str], delimiter: str) -> Iterato
 
 def _record(cells: Sequence[str], delimiter: str) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+    csv.writer(text, delimiter=delimiter).writerow(cells)  # its own line end makes it quote a lone \r too
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 ROWS_AT_ONCE = 10_000

@@ -1,8 +1,8 @@
-"""Prompts and preferences from a user's own files, in any format of `formats`; a bad row is named and none is dropped.
+"""Prompts, preferences and demonstrations from a user's own files, in any format of `formats`; a bad row is named.
 
-`prompts_in` and `preferences_in` give what was found row by row, good and bad; `stream_prompts` and
-`stream_preferences` the good ones, the bad set aside; `read_prompts` and `read_preferences` lists in which no id stands
-twice. Only the lists hold more than a row, and `without_repeats` a digest of each id.
+`prompts_in` and its like give what was found row by row, good and bad; `stream_prompts` and its like the good ones, the
+bad set aside; `read_prompts` and its like lists in which no id stands twice. Only the lists hold more than a row, and
+`without_repeats` a digest of each id.
 """
 
 import hashlib
@@ -17,15 +17,17 @@ from pydantic import ValidationError
 
 from cst.checksums import refuse_damaged
 from cst.errors import DataError
+from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS, one_column
 from cst.preferences.formats.recognition import IDENTITY, Format, named, nearest_to, recognised
+from cst.preferences.hub import HUB, hub_name
 from cst.preferences.quarantine import good_rows
 from cst.preferences.rows import BadRow, Row, RowFault, optional_text_of, read_rows
-from cst.records import Preference, Prompt
+from cst.records import Demonstration, Preference, Prompt
 from cst.store import first_complaint
 
-R = TypeVar("R", Prompt, Preference)
+R = TypeVar("R", Prompt, Preference, Demonstration)
 
 Source: TypeAlias = Path | str
 """A file, or the name of a data set of the hub, `hub:OWNER/NAME[:CONFIG][:SPLIT]`."""
@@ -82,6 +84,15 @@ def read_preferences(source: Source, *, reading: Reading = AS_IT_IS) -> list[Pre
     return list(without_repeats(stream_preferences(source, reading=reading), source))
 
 
+def read_demonstrations(source: Source, *, task: str, reading: Reading = AS_IT_IS) -> list[Demonstration]:
+    """The rows of supervised tuning in a source; `task` is for rows that don't name one.
+
+    Raises:
+        DataError: The source is missing or empty, a row can't be used (the message names it), or an id stands twice.
+    """
+    return list(without_repeats(stream_demonstrations(source, task=task, reading=reading), source))
+
+
 def stream_prompts(
     source: Source, *, task: str = "harmless", n: int | None = None, reading: Reading = AS_IT_IS
 ) -> Iterator[Prompt]:
@@ -105,6 +116,15 @@ def stream_preferences(source: Source, *, reading: Reading = AS_IT_IS) -> Iterat
     return _good(preferences_in(source, reading=reading), source, reading)
 
 
+def stream_demonstrations(source: Source, *, task: str, reading: Reading = AS_IT_IS) -> Iterator[Demonstration]:
+    """The demonstrations of a source, one after the other; each bears the source's name, unless it names another.
+
+    Raises:
+        DataError: As for `stream_prompts`.
+    """
+    return _good(demonstrations_in(source, task=task, reading=reading), source, reading)
+
+
 def prompts_in(
     source: Source, *, task: str = "harmless", reading: Reading = AS_IT_IS
 ) -> Iterator[Found[Prompt] | BadRow]:
@@ -123,6 +143,18 @@ def prompts_in(
 def preferences_in(source: Source, *, reading: Reading = AS_IT_IS) -> Iterator[Found[Preference] | BadRow]:
     """Every row of a source as a preference, or with the reason why it is none; see `prompts_in`."""
     return _found(source, PREFERENCE_FORMATS, reading, preference_of, lambda _: None)
+
+
+def demonstrations_in(
+    source: Source, *, task: str, reading: Reading = AS_IT_IS
+) -> Iterator[Found[Demonstration] | BadRow]:
+    """Every row of a source as a demonstration, or with the reason why it is none; see `prompts_in`."""
+    name = source_name(source)
+
+    def make(row: Row, format: Format[Demonstration], identity: str) -> Demonstration:
+        return demonstration_of(row, format, identity=f"{task}/{identity}", task=task, source=name)
+
+    return _found(source, DEMONSTRATION_FORMATS, reading, make, lambda _: None)
 
 
 def _found(
@@ -204,6 +236,26 @@ def preference_of(row: Row, format: Format[Preference], identity: str) -> Prefer
     return _valid(Preference, {**values, **format.read(row)})
 
 
+def demonstration_of(
+    row: Row, format: Format[Demonstration], *, identity: str, task: str, source: str | None
+) -> Demonstration:
+    """The demonstration of a row; `identity`, `task` and `source` are for rows that name none.
+
+    Its id is taken only where a task stands beside it: others are seldom unique.
+
+    Raises:
+        RowFault: The row is none.
+    """
+    own = optional_text_of(row, "task")
+    values = {
+        "id": (own and optional_text_of(row, "id")) or identity,
+        "task": own or task,
+        "topic": optional_text_of(row, "topic"),
+        "source": source,
+    }
+    return _valid(Demonstration, {**values, **format.read(row)})
+
+
 def _valid(kind: type[R], values: Row) -> R:
     try:
         return kind.model_validate(values)
@@ -221,6 +273,14 @@ def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
     if len(renamed) < len(row):
         raise RowFault(f"has the fields {sorted(row)}, and `columns` maps one onto another. Map that one away too.")
     return renamed
+
+
+def source_name(source: Source) -> str:
+    """A file by its own name, a data set of the hub by its id: what can be told of a source elsewhere."""
+    if not str(source).startswith(HUB):
+        return Path(source).name
+    named = hub_name(str(source))
+    return Path(named.path).name if named.is_folder else named.path
 
 
 def _stem(source: Source) -> str:

@@ -6,14 +6,16 @@ of those before them. (A new row that links two groups moves the later of the tw
 
 import hashlib
 import math
+import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from cst.errors import DataError
 from cst.near_duplicates import near_duplicate_groups
-from cst.records import Preference, Prompt
+from cst.records import Demonstration, Preference, Prompt
 
-R = TypeVar("R", Prompt, Preference)
+R = TypeVar("R", Prompt, Preference, Demonstration)
 
 
 def split(
@@ -56,7 +58,34 @@ def hold_out(rows: Sequence[R], share: float, *, where: str, seed: int = 0) -> t
     return parts["train"], parts["held out"]
 
 
-def text_of_turns(row: Prompt | Preference) -> str:
+def hold_out_rows(rows: Sequence[R], n: int, *, where: str, seed: int = 0) -> tuple[list[R], list[R]]:
+    """The rows to train on, in order, and those set apart: whole near-duplicate groups that fit into `n` rows.
+
+    Groups are gone through in an order that the seed draws. Where groups are large, fewer than `n` rows are set apart;
+    `where` stands in the error.
+
+    Raises:
+        DataError: Nothing would be set apart, or nothing left to train on.
+    """
+    if not n:
+        return list(rows), []
+    groups = near_duplicate_groups([text_of_turns(row) for row in rows])
+    sizes, left, chosen = Counter(groups), n, set[int]()
+    for group in random.Random(f"{seed}/{where}").sample(list(sizes), len(sizes)):
+        if sizes[group] <= left:
+            left -= sizes[group]
+            chosen.add(group)
+    apart = [row for row, group in zip(rows, groups, strict=True) if group in chosen]
+    kept = [row for row, group in zip(rows, groups, strict=True) if group not in chosen]
+    if not (apart and kept):
+        raise DataError(
+            f"{where}={n} leaves {len(kept)} of {len(rows)} rows to train on: their prompts fall into {len(sizes)} "
+            "groups that say nearly the same, each of which stays whole. Name another number."
+        )
+    return kept, apart
+
+
+def text_of_turns(row: Prompt | Preference | Demonstration) -> str:
     """All that is asked in a row, as one text."""
     return "\n".join(turn.content for turn in row.turns)
 

@@ -266,11 +266,11 @@ PROMPTS = {
     "one-column": ({"anything": "Why?"}, Prompt(id="f-000001", text="Why?", task="t")),
     "alpaca": (
         {"instruction": "Sum up.", "input": "A text.", "output": "It."},
-        Prompt(id="f-000001", text="Sum up.\nA text.", task="t"),
+        Prompt(id="f-000001", text="Sum up.\nA text.", task="t", input="A text."),
     ),
     "safety-tuned-llamas": (
-        {"instructions": "Why?", "tags": "physics"},
-        Prompt(id="f-000001", text="Why?", task="t", topic="physics"),
+        {"instructions": "Why?", "inputs": "It rains.", "tags": "physics"},
+        Prompt(id="f-000001", text="Why?\nIt rains.", task="t", topic="physics", input="It rains."),
     ),
     "messages": (
         {"messages": [{"role": "system", "content": "s"}, *asked("u", "a", "v", "w")]},
@@ -341,6 +341,24 @@ def test_prompts_come_back(tmp_path, format, suffix):
     export_prompts(tmp_path / f"f{suffix}", prompts, format=format)
 
     assert read_prompts(tmp_path / f"f{suffix}") == prompts
+
+
+@pytest.mark.parametrize("format", ["cst-prompts", "alpaca", "safety-tuned-llamas"])
+@given(texts=st.lists(st.tuples(TEXTS, st.just("") | TEXTS), min_size=1, max_size=3))
+@IN_A_FOLDER
+def test_inputs_come_back(tmp_path, format, texts):
+    prompts = [
+        Prompt(id=f"p{n}", task="t", text=f"{instruction}\n{given}" if given else instruction, input=given)
+        for n, (instruction, given) in enumerate(texts)
+    ]
+    export_prompts(tmp_path / "f.jsonl", prompts, format=format)
+
+    assert read_prompts(tmp_path / "f.jsonl") == prompts
+
+
+def test_an_input_is_not_lost_in_a_format_without_a_place_for_it(tmp_path):
+    with pytest.raises(DataError, match="p can't be exported as prompts: its input would come back as"):
+        export_prompts(tmp_path / "f.jsonl", [Prompt(id="p", task="t", text="a\nb", input="b")], format="prompts")
 
 
 def test_the_most_telling_format_wins_and_a_tie_does_not():

@@ -11,7 +11,7 @@ from typing import cast
 
 from cst.preferences.json_rows import shown
 from cst.preferences.rows import Row, RowFault
-from cst.records import Message, Preference, Prompt
+from cst.records import Demonstration, Message, Preference, Prompt
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Said:
         return (*system, *self.history, Message(role="user", content=self.prompt))
 
 
-def said_of(record: Preference | Prompt) -> Said:
+def said_of(record: Preference | Prompt | Demonstration) -> Said:
     """What a record asks."""
     prompt = record.text if isinstance(record, Prompt) else record.prompt
     return Said(record.system_prompt, record.history, prompt)
@@ -105,6 +105,34 @@ def answer_in(value: object) -> str:
     if len(messages) != 1 or messages[0].role != "assistant":
         raise RowFault(f"has the roles {[m.role for m in messages]} for an answer, and one assistant's turn is needed.")
     return messages[0].content
+
+
+def with_input(instruction: str, given: str) -> str:
+    """What an instruction and its input ask as one text: the input on lines of its own, if there is any."""
+    return f"{instruction}\n{given}" if given else instruction
+
+
+def pairs_in(value: object) -> tuple[Message, ...]:
+    """The turns of a history as LLaMA-Factory keeps it: a list of (asked, answered), or nothing.
+
+    Raises:
+        RowFault: One of them is no list of two texts.
+    """
+    return tuple(turn for pair in cast(list[object], value or []) for turn in _pair(pair))
+
+
+def _pair(value: object) -> tuple[Message, Message]:
+    match value:
+        case [str(asked), str(answered)]:
+            return Message(role="user", content=asked), Message(role="assistant", content=answered)
+        case _:
+            raise RowFault(f"has {shown(value)} in its history, and a list of two texts is needed. Correct it.")
+
+
+def as_pairs(history: Sequence[Message]) -> list[list[str]]:
+    """A history as `pairs_in` reads it."""
+    turns = [turn.content for turn in history]
+    return [list(pair) for pair in zip(turns[::2], turns[1::2], strict=True)]
 
 
 def common_part(chosen: Sequence[Message], rejected: Sequence[Message]) -> list[Message]:

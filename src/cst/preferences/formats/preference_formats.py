@@ -6,18 +6,19 @@ those of trl 1.16 (`trl/data_utils.py`), axolotl (`prompt_strategies/dpo`) and L
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
-from typing import cast
 
 from cst.preferences.formats.conversations import (
     Said,
     answer_in,
     as_dialogue,
     as_messages,
+    as_pairs,
     as_turns,
     columns_of,
     common_part,
     dialogue_in,
     messages_in,
+    pairs_in,
     said_in,
     said_of,
 )
@@ -156,25 +157,14 @@ def _write_axolotl(preference: Preference) -> Row:
 def _read_alpaca(row: Row) -> Row:
     """LLaMA-Factory asks instruction and input in one text, a line each, after the pairs of the history."""
     texts = [text for column in ("instruction", "input") if (text := optional_text_of(row, column)) is not None]
-    history = tuple(turn for pair in cast(list[object], row.get("history") or []) for turn in _pair(pair))
-    said = Said(optional_text_of(row, "system"), history, "\n".join(texts))
+    said = Said(optional_text_of(row, "system"), pairs_in(row.get("history")), "\n".join(texts))
     return _fields(said, text_of(row, "chosen"), text_of(row, "rejected"))
 
 
-def _pair(value: object) -> tuple[Message, Message]:
-    match value:
-        case [str(asked), str(answered)]:
-            return Message(role="user", content=asked), Message(role="assistant", content=answered)
-        case _:
-            raise RowFault(f"has {shown(value)} in its history, and a list of two texts is needed. Correct it.")
-
-
 def _write_alpaca(preference: Preference) -> Row:
-    turns = [turn.content for turn in preference.history]
-    history = [list(pair) for pair in zip(turns[::2], turns[1::2], strict=True)]
     row = columns_of(Said(preference.system_prompt, (), preference.prompt), instruction=preference.prompt, input="")
     row |= {"chosen": preference.chosen, "rejected": preference.rejected}
-    return row | ({"history": history} if history else {})
+    return row | ({"history": as_pairs(preference.history)} if preference.history else {})
 
 
 def _read_sharegpt(row: Row) -> Row:

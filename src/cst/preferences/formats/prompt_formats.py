@@ -7,7 +7,16 @@
 
 from collections.abc import Callable
 
-from cst.preferences.formats.conversations import Said, as_messages, as_turns, columns_of, messages_in, said_in, said_of
+from cst.preferences.formats.conversations import (
+    Said,
+    as_messages,
+    as_turns,
+    columns_of,
+    messages_in,
+    said_in,
+    said_of,
+    with_input,
+)
 from cst.preferences.formats.recognition import TEXT, Format
 from cst.preferences.rows import Row, RowFault, optional_text_of, text_of
 from cst.records import Message, Prompt
@@ -30,14 +39,15 @@ def _instruction(name: str, instruction: str, given: str, may: tuple[str, ...]) 
     """An instruction and, on the lines after it, what it is about, if anything."""
 
     def read(row: Row) -> Row:
-        texts = [text_of(row, instruction), optional_text_of(row, given)]
+        about = optional_text_of(row, given) or ""
         topic = optional_text_of(row, "topic") or optional_text_of(row, "tags")
-        return {"text": "\n".join(text for text in texts if text is not None), "topic": topic}
+        return {"text": with_input(text_of(row, instruction), about), "input": about, "topic": topic}
 
     def write(prompt: Prompt) -> Row:
         if prompt.system_prompt is not None:
             raise RowFault("has a system prompt, and this format has no place for one. Choose one of conversations.")
-        return columns_of(said_of(prompt), **{instruction: prompt.text, given: ""})
+        asked = prompt.turns[-1]
+        return columns_of(said_of(prompt), **{instruction: asked.instruction, given: asked.input})
 
     return Format(name, {instruction: TEXT}, read, write, may=(given, *may))
 
@@ -96,7 +106,7 @@ PROMPT_FORMATS: tuple[Format[Prompt], ...] = (
         dict.fromkeys(("id", "text", "task"), TEXT),
         dict,
         lambda prompt: prompt.model_dump(mode="json"),
-        may=("topic", "system_prompt", "groups", "history", "original"),
+        may=("topic", "system_prompt", "groups", "history", "original", "input"),
         adds_identity=False,
     ),
     _flat("prompts", "prompt"),

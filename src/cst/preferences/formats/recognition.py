@@ -10,9 +10,9 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 from cst.errors import DataError
 from cst.preferences.json_rows import shown
 from cst.preferences.rows import Row, RowFault, text_of
-from cst.records import Preference, Prompt
+from cst.records import Demonstration, Preference, Prompt
 
-R = TypeVar("R", Prompt, Preference)
+R = TypeVar("R", Prompt, Preference, Demonstration)
 
 Kind: TypeAlias = Literal["text", "dialogue", "messages", "turns", "message", "turn", "nothing", "other"]
 """What a value is: text, HH's text of several turns, a list of messages or of sharegpt's turns, one of either, null."""
