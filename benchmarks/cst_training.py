@@ -14,6 +14,7 @@ from cst.recipe import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import tokenize
 from cst.training.policy import policy_of
+from cst.training.preferring import Preferring
 from cst.training.recomputation import recomputing
 from cst.training.reference import reference_logps
 from cst.training.scoring import scorer_of
@@ -38,13 +39,14 @@ def train_with_cst(setup: Setup, turns: Turns) -> None:
         policy_of(loaded, settings) as policy,
         recomputing(policy, needed=setup.gradient_checkpointing),
     ):
-        work = Work(rows, reference, policy, settings, accelerator, scorer, Path(scratch))
+        objective = Preferring(rows, reference, settings, Path(scratch))
+        work = Work(rows, objective, policy, settings, accelerator, scorer, Path(scratch))
         optimizer = make_optimizer(policy, settings)
         turns.ready(fingerprint([(row.chosen.tokens, row.rejected.tokens) for row in rows]))
         for step in range(setup.steps):
             indices = range(step * setup.rows_per_step, (step + 1) * setup.rows_per_step)
             turns.wait()
-            seconds = _fill_in_reference(work, indices, start_model)
+            seconds = _fill_in_reference(objective, work, indices, start_model)
             turns.start()
             line = take_step(work, optimizer, indices, step=step + 1, epoch=1.0, rate=LEARNING_RATE)
             turns.stop()
@@ -64,12 +66,12 @@ def our_settings(setup: Setup) -> TrainingSettings:
     )
 
 
-def _fill_in_reference(work: Work, indices: range, start_model: LoadedModel) -> float:
+def _fill_in_reference(objective: Preferring, work: Work, indices: range, start_model: LoadedModel) -> float:
     """Compute the reference log-probs of these rows, in place; seconds."""
     started = time.perf_counter()
     with redirect_stderr(StringIO()):  # it shows its progress, which for one step is noise
         logps = reference_logps(
-            [work.rows[index] for index in indices],
+            [objective.rows[index] for index in indices],
             model=start_model.model,
             scorer=work.scorer,
             accelerator=work.accelerator,
@@ -77,5 +79,5 @@ def _fill_in_reference(work: Work, indices: range, start_model: LoadedModel) -> 
             file=work.folder / f"reference-{indices.start}.safetensors",
             identity={},
         )
-    work.reference[list(indices)] = logps.to(work.reference.device)
+    objective.reference[list(indices)] = logps.to(objective.reference.device)
     return time.perf_counter() - started

@@ -148,12 +148,14 @@ def _plural(annotation: object) -> str:
 
 def _default_of(field: FieldInfo) -> str:
     value = field.default
-    if value is PydanticUndefined:
+    if field.is_required():
         return "required"
-    if value is None or value in ((), "", {}):
+    if value is None or value is PydanticUndefined or value in ((), "", {}):
         return "-"
     if isinstance(value, BaseModel):
-        own = ", ".join(f"`{key}: {each}`" for key, each in value.model_dump(exclude_defaults=True).items())
+        own = ", ".join(
+            f"`{key}: {each}`" for key, each in value.model_dump(exclude_defaults=True, exclude_unset=True).items()
+        )
         return f"as below, but {own}" if own else "as below"
     if isinstance(value, dict):
         return ", ".join(f"`{key}: {list(each)}`" for key, each in value.items())

@@ -49,9 +49,11 @@ if TYPE_CHECKING:
     )
     from cst.recipe_file import load_recipe
     from cst.recipe_harm_judges import ClassifierSettings, ModerationSettings
+    from cst.recipe_mixture import MixtureSettings
     from cst.recipe_models import EndpointSettings
     from cst.records import (
         Completion,
+        Demonstration,
         Message,
         Preference,
         Prompt,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     )
     from cst.synthesis.critique import synthesize
     from cst.training.loop import train
+    from cst.training.supervised import fine_tune
 
 _HOMES = {
     "Budget": "cst.budget",
@@ -75,6 +78,7 @@ _HOMES = {
     "Completion": "cst.records",
     "ContrastSettings": "cst.recipe",
     "CstError": "cst.errors",
+    "Demonstration": "cst.records",
     "Endpoint": "cst.chat.endpoint",
     "EndpointSettings": "cst.recipe_models",
     "GuardJudge": "cst.evaluation.judges.guard",
@@ -82,6 +86,7 @@ _HOMES = {
     "Journalled": "cst.chat.journalled",
     "LocalChat": "cst.chat.local",
     "Message": "cst.records",
+    "MixtureSettings": "cst.recipe_mixture",
     "ModerationEndpoint": "cst.chat.moderation",
     "ModerationJudge": "cst.evaluation.judges.moderation",
     "ModerationSettings": "cst.recipe_harm_judges",
@@ -101,6 +106,7 @@ _HOMES = {
     "TrainingSettings": "cst.recipe",
     "Verdict": "cst.records",
     "condition": "cst.preferences.conditioning",
+    "fine_tune": "cst.training.supervised",
     "generate": "cst.evaluation.generation",
     "judge": "cst.evaluation.judges.base",
     "load_classifier": "cst.models.loading",
@@ -129,6 +135,7 @@ __all__ = [
     "Completion",
     "ContrastSettings",
     "CstError",
+    "Demonstration",
     "Endpoint",
     "EndpointSettings",
     "GuardJudge",
@@ -136,6 +143,7 @@ __all__ = [
     "Journalled",
     "LocalChat",
     "Message",
+    "MixtureSettings",
     "ModerationEndpoint",
     "ModerationJudge",
     "ModerationSettings",
@@ -155,6 +163,7 @@ __all__ = [
     "TrainingSettings",
     "Verdict",
     "condition",
+    "fine_tune",
     "generate",
     "judge",
     "load_classifier",

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from demonstrated import demonstrations
 from held_out import by_length, held_out
 from tiny import load_tiny, mirrored_preferences
 from torch import nn
@@ -17,9 +18,12 @@ from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cst.errors import TrainingError
+from cst.models.loading import LoadedModel
 from cst.recipe import TrainingSettings
 from cst.records import Completion, Verdict
 from cst.training.loop import train
+from cst.training.results import TrainingResult
+from cst.training.supervised import fine_tune
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,12 @@ def do(model: Path, job: Job) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             optimizer.param_groups[0]["params"][0].data.fill_(float("nan"))
 
-    rows = mirrored_preferences((job.rows + 1) // 2)[: job.rows]
     loaded = load_tiny(model)
     hook = register_optimizer_step_post_hook(happen)
     settings = TrainingSettings.model_validate(job.settings)
-    asked = None if settings.eval_steps is None else held_out(5, judge=partial(tell, job))
     try:
         for folder in (job.folder, job.again) if job.again else (job.folder,):
-            train(rows, loaded=loaded, settings=settings, folder=Path(folder), held_out=asked)
+            tune(job, loaded, settings, Path(folder))
         Path(f"{job.folder}.held-{RANK}").write_text(str(share_held(loaded.model)))
     except BrokenOff:
         pass
@@ -77,6 +79,16 @@ def do(model: Path, job: Job) -> None:
         Path(f"{job.folder}.refused-{RANK}").write_text(str(error))
     finally:
         hook.remove()
+
+
+def tune(job: Job, loaded: LoadedModel, settings: TrainingSettings, folder: Path) -> TrainingResult:
+    """On preferences or on demonstrations, as the settings say; the latter with three validation rows."""
+    if settings.method == "sft":
+        rows, validation = demonstrations(job.rows), demonstrations(3, first=100)
+        return fine_tune(rows, loaded=loaded, settings=settings, folder=folder, validation=validation)
+    rows = mirrored_preferences((job.rows + 1) // 2)[: job.rows]
+    asked = None if settings.eval_steps is None else held_out(5, judge=partial(tell, job))
+    return train(rows, loaded=loaded, settings=settings, folder=folder, held_out=asked)
 
 
 def tell(job: Job, completions: Sequence[Completion]) -> list[Verdict]:

@@ -9,10 +9,9 @@ from tiny import mirrored_preferences
 
 from cst.models.loading import LoadedModel
 from cst.recipe import TrainingSettings
-from cst.store import read_records
 from cst.training.loop import train
-from cst.training.meters import StepMetrics
-from cst.training.results import TrainingResult
+from cst.training.meters import StepLine
+from cst.training.results import TrainingResult, read_metrics
 
 LN2 = math.log(2)
 
@@ -34,8 +33,8 @@ def run(loaded: LoadedModel, folder: Path, n: int = 10, **changes: object) -> Tr
     return train(mirrored_preferences(n), loaded=loaded, settings=settings(**changes), folder=folder)
 
 
-def metrics(folder: Path) -> list[StepMetrics]:
-    return read_records(folder / "metrics.jsonl", StepMetrics)
+def metrics(folder: Path) -> list[StepLine]:
+    return read_metrics(folder / "metrics.jsonl")
 
 
 def files(folder: Path) -> dict[str, bytes]:

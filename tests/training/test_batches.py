@@ -116,7 +116,7 @@ def test_long_rows_are_dropped_whole():
 
 
 def test_no_rows_are_refused():
-    with pytest.raises(TrainingError, match="0 preferences"):
+    with pytest.raises(TrainingError, match="0 rows"):
         within_length([], 10, drop_long=True, where="")
 
 

@@ -38,6 +38,14 @@ KINDS: dict[str, Job] = {
     "padded": Job("", rows=5, settings=SETTINGS | {"per_device_train_batch_size": 1, "lora_dropout": 1e-12}),  # 2, 2, 1
     "recomputed": Job("", settings=SETTINGS | {"gradient_checkpointing": True, "snapshot_steps": [4]}),
 }
+SUPERVISED = {
+    "method": "sft",
+    "nll_weight": 0.0,
+    "tokens_per_pack": 100,
+    "eval_steps": 2,
+    "load_best_model_at_end": True,
+}
+KINDS["supervised"] = Job("", settings=SETTINGS | SUPERVISED)
 EVALUATED = Job("", settings=SETTINGS | {"eval_steps": 2, "load_best_model_at_end": True, "lora_dropout": 1e-12})
 MANY = ["2", "2s", "4", "4s"]
 """How many processes; s: sharded."""
@@ -135,6 +143,17 @@ def test_many_processes_make_the_steps_of_one(world: str, kind: str, done: Path)
     assert files(done / f"{world}-{kind}").keys() == files(done / f"1-{kind}").keys()
 
 
+@pytest.mark.parametrize("world", MANY)
+def test_many_processes_share_out_validation_rows(world: str, done: Path):
+    """After steps 2, 4 and 6, whole or sharded."""
+    ours, alone = (
+        [line.evaluation for line in metrics(done / f"{name}-supervised") if line.evaluation] for name in (world, "1")
+    )
+    assert [(each.rows, each.tokens) for each in ours] == [(each.rows, each.tokens) for each in alone]
+    assert [each.loss for each in ours] == pytest.approx([each.loss for each in alone], abs=1e-6)
+    assert len({each.loss for each in alone}) == len(alone) == 3
+
+
 @pytest.mark.parametrize("name", RESUMED)
 def test_what_some_processes_begin_others_end(name: str, done: Path):
     assert_the_same(done / name, done / "1-packed")
@@ -183,9 +202,11 @@ def test_one_process_without_numbers_stops_all_with_one_message(world: str, done
     assert checkpoints(done / f"{world}-diverging" / "checkpoints")[-1].name == "step-000004"
 
 
-def test_killed_and_started_again_it_ends_in_the_same_bytes(tiny_folder: Path, tmp_path: Path):
+@pytest.mark.parametrize("kind", ["packed", "supervised"])
+def test_killed_and_started_again_it_ends_in_the_same_bytes(kind: str, tiny_folder: Path, tmp_path: Path):
     """One process, at whatever moment the signal comes."""
-    whole = Job(str(tmp_path / "whole"), rows=20, settings=SETTINGS | {"num_train_epochs": 8, "snapshot_steps": [7]})
+    longer = KINDS[kind].settings | {"num_train_epochs": 8, "snapshot_steps": [7]}
+    whole = Job(str(tmp_path / "whole"), rows=20, settings=longer)
     cut = replace(whole, folder=str(tmp_path / "cut"))
     do(tiny_folder, whole)
     worker = start([], *words(tiny_folder, cut))

@@ -1,7 +1,16 @@
 import pytest
 import torch
 
-from cst.training.meters import SINKING_NATS_PER_TOKEN, RowMeters, StepMetrics, alarms, step_metrics
+from cst.training.meters import (
+    SINKING_NATS_PER_TOKEN,
+    Evaluation,
+    RowMeters,
+    StepMetrics,
+    TaskMetrics,
+    alarms,
+    step_metrics,
+    supervised_step_metrics,
+)
 
 
 def meters(chosen: list[float], reference: list[float], tokens: list[float]) -> RowMeters:
@@ -33,6 +42,38 @@ def test_the_alarm_is_of_tokens_and_told_once():
     assert alarm.chosen_log_ratio_per_token < SINKING_NATS_PER_TOKEN
     assert "'a'" in str(alarm)
     assert "nll_weight" in str(alarm)
+
+
+def test_tasks_are_told_apart_and_their_tokens_weigh_alike():
+    told = supervised_step_metrics(
+        torch.tensor([10.0, 3.0, 2.0]),
+        torch.tensor([4.0, 2.0, 4.0]),
+        ["b", "a", "b"],
+        step=3,
+        epoch=0.5,
+        learning_rate=1e-3,
+        grad_norm=1.0,
+    )
+    assert told.tasks == {"a": TaskMetrics(rows=1, tokens=2, nll=1.5), "b": TaskMetrics(rows=2, tokens=8, nll=1.5)}
+    assert (told.loss, told.tokens) == (1.5, 10)
+    assert str(told) == "step 3: loss 1.5000, 10 tokens"
+    assert told.scalars() == {
+        "epoch": 0.5,
+        "loss": 1.5,
+        "learning_rate": 1e-3,
+        "grad_norm": 1.0,
+        "tokens": 10,
+        "a/nll": 1.5,
+        "b/nll": 1.5,
+    }
+    assert alarms([told]) == ()
+
+
+def test_an_evaluation_without_validation_rows_is_written_as_it_always_was():
+    assert Evaluation(metric=0.5, scores=()).model_dump_json() == '{"metric":0.5,"scores":[]}'
+    with_loss = Evaluation(metric=-2.0, loss=2.0, rows=3, tokens=40)
+    assert Evaluation.model_validate_json(with_loss.model_dump_json()) == with_loss
+    assert with_loss.scalars() == {"eval/metric": -2.0, "eval/loss": 2.0}
 
 
 def test_stacking_and_a_file_keep_everything():

@@ -104,6 +104,19 @@ def test_no_other_choice_of_trunks_saves_more(seed: int):
     assert sum(len(p) for p in prompts) - sum(len(pack.tokens) for pack in packs) == saved_at_most(prompts)
 
 
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_whole_rows_share_what_they_begin_with_and_predict_it_each(budget: int):
+    """Where all tokens but the first are labels, those that rows share are computed once and are labels of each."""
+    sequences = [TokenSequence(found.tokens, 1) for found in drawn(4)]
+    packs = plan_packs(sequences, budget)
+    for pack in packs:
+        assert held(pack) == [sequences[row].tokens for row in pack.rows]
+        assert len(pack.labels) == sum(len(sequences[row].tokens) - 1 for row in pack.rows)
+        assert len(pack.tokens) <= budget or len(pack.rows) == 1
+    alone = sum(len(found.tokens) - 1 for found in sequences)
+    assert (sum(len(pack.tokens) for pack in packs) < alone) == (budget > 16)
+
+
 def test_the_same_numbers_give_the_same_plan():
     assert plan_packs(drawn(3), 200) == plan_packs(drawn(3), 200)
 

@@ -13,6 +13,7 @@ from tiny import mirrored_preferences
 from cst.models.loading import LoadedModel
 from cst.training.batches import tokenize
 from cst.training.policy import policy_of
+from cst.training.preferring import Preferring
 from cst.training.recomputation import USABLE, kept_bytes, memory_need, must_recompute, recomputing
 from cst.training.scoring import scorer_of
 from cst.training.step import Work
@@ -31,7 +32,8 @@ def work_on(loaded: LoadedModel, folder: Path, **changes: object) -> Iterator[Wo
     rows, asked = tokenize(mirrored_preferences(), loaded.renderer), settings(**changes)
     with policy_of(loaded, asked) as policy:
         scorer = scorer_of(loaded, asked, rows)
-        yield Work(rows, torch.zeros(len(rows), 2), policy, asked, Accelerator(cpu=True), scorer, folder)
+        objective = Preferring(rows, torch.zeros(len(rows), 2), asked, folder / "unused")
+        yield Work(rows, objective, policy, asked, Accelerator(cpu=True), scorer, folder)
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -114,13 +116,11 @@ def test_two_short_rows_foretell_what_the_largest_pass_keeps(
     with work_on(loaded, tmp_path, **changes) as work:
         need = memory_need(work)
         rows = [work.rows[row] for row in range(8)]
-        sequences = [row.chosen for row in rows] + [row.rejected for row in rows]
-        tokens, kept = work.scorer.tokens(sequences), kept_bytes(work, sequences)
+        tokens, kept = work.scorer.tokens(rows), kept_bytes(work, rows)
         assert kept < need.at(tokens)
         with recomputing(work.policy, needed=True):
-            assert kept_bytes(work, sequences) < kept / 2
-        shortest = min(work.rows, key=lambda row: row.longest)
-        few = [shortest.chosen, shortest.rejected]
+            assert kept_bytes(work, rows) < kept / 2
+        few = [min(work.rows, key=lambda row: row.longest)]
         assert kept / tokens == pytest.approx(kept_bytes(work, few) / work.scorer.tokens(few), rel=0.25)
 
 

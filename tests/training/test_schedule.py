@@ -16,10 +16,13 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.parametrize(
+    "warmup", [{"warmup_ratio": 0.25}, {"warmup_steps": 5}, {"warmup_steps": 5, "warmup_ratio": 1}]
+)
 @pytest.mark.parametrize("kind", SCHEDULES)
 @pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")
-def test_rates_are_hugging_faces(kind: str):
-    settings = TrainingSettings(learning_rate=2e-3, warmup_ratio=0.25, lr_scheduler_type=kind)
+def test_rates_are_hugging_faces(kind: str, warmup: dict[str, float]):
+    settings = TrainingSettings(learning_rate=2e-3, lr_scheduler_type=kind, **warmup)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-3)
     schedule = SCHEDULES[kind](optimizer, 5, 20)
     for index in range(20):
@@ -28,6 +31,14 @@ def test_rates_are_hugging_faces(kind: str):
         schedule.step()
 
 
-@pytest.mark.parametrize("ratio", [0, 0.1, 1])
-def test_a_training_of_one_step_trains(ratio: float):
-    assert learning_rate(0, 1, TrainingSettings(warmup_ratio=ratio)) == TrainingSettings().learning_rate
+@pytest.mark.parametrize(
+    "warmup", [{"warmup_ratio": 0}, {"warmup_ratio": 0.1}, {"warmup_ratio": 1}, {"warmup_steps": 10}]
+)
+def test_a_training_of_one_step_trains(warmup: dict[str, float]):
+    assert learning_rate(0, 1, TrainingSettings(**warmup)) == TrainingSettings().learning_rate
+
+
+def test_no_warm_up_steps_are_none_whatever_the_ratio():
+    settings = TrainingSettings(warmup_steps=0, warmup_ratio=0.5)
+    assert learning_rate(0, 20, settings) == settings.learning_rate
+    assert learning_rate(0, 20, TrainingSettings(warmup_ratio=0.5)) == 0

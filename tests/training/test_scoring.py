@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
+from demonstrated import demonstrations
 from running import metrics, run, settings
 from tiny import mirrored_preferences
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
 from cst.training.batches import TokenizedPreference, tokenize
+from cst.training.demonstrations import tokenize_demonstrations
+from cst.training.logps import response_logps
 from cst.training.packs import plan_packs
 from cst.training.scoring import Packed, Padded, Scorer, scorer_of
 
@@ -57,6 +61,22 @@ def test_a_pack_smaller_than_a_row_is_refused_before_anything_is_written(loaded:
     with pytest.raises(TrainingError, match=r"training.tokens_per_pack=20 is smaller than 20 of 20 rows; raise it to"):
         run(loaded, tmp_path / "run", tokens_per_pack=20)
     assert not (tmp_path / "run" / "reference.safetensors").exists()
+
+
+@pytest.mark.parametrize("scorer", [Packed(3072), Padded(0, 4)], ids=repr)
+def test_log_probs_come_back_row_by_row(scorer: Scorer, loaded: LoadedModel):
+    """Of rows with two sequences, and of rows with one."""
+    pairs = tokenize(mirrored_preferences(3), loaded.renderer)
+    single = tokenize_demonstrations(demonstrations(5), loaded.renderer)
+    for rows, shape in ((pairs, (6, 2)), (single, (5, 1))):
+        with torch.no_grad(), scorer.ready(loaded.model):
+            found = scorer.score(loaded.model, rows)
+        assert found.logps.shape == found.lengths.shape == shape
+        for row, logps, lengths in zip(rows, found.logps, found.lengths, strict=True):
+            with torch.no_grad():
+                alone = response_logps(loaded.model, row.sequences, pad_token_id=0, batch_size=1)
+            assert logps.tolist() == pytest.approx(alone.logps.tolist(), abs=1e-4)
+            assert lengths.tolist() == alone.lengths.tolist()
 
 
 def work_of(share: list[int], rows: list[TokenizedPreference], scorer: Scorer) -> int:

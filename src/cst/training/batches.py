@@ -1,7 +1,7 @@
-"""Preferences to tokens, and tokens to batches: what is trained on, in which order, in which step.
+"""Rows as tokens, and tokens to batches: what is trained on, in which order, in which step.
 
-The plan of the steps is a pure function of numbers, so that a resumed run walks the same way. A response is never cut:
-a row over the limit is refused, or dropped and counted. This file knows no model, only token numbers.
+The plan of the steps is a pure function of numbers, so that a resumed run walks the same way. A row over the limit is
+refused, or dropped and counted, and not cut here. This file knows no model, only token numbers.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from typing import Protocol, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -18,9 +19,37 @@ from cst.models.rendering import Renderer, TokenSequence
 from cst.records import Message, Preference
 
 
+class Row(Protocol):
+    """A row of a training: token sequences that are computed together, because its loss needs them all."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """What its figures are told under: a configuration, a task."""
+        ...
+
+    @property
+    def sequences(self) -> tuple[TokenSequence, ...]:
+        """As many in every row of a training."""
+        ...
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest of them, prompt included."""
+        ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+@final
 @dataclass(frozen=True)
 class TokenizedPreference:
-    """One preference as two token sequences; both end with the end-of-turn token."""
+    """One preference as two token sequences after the same prompt; both end with the end-of-turn token."""
 
     id: str
     configuration: str
@@ -28,9 +57,24 @@ class TokenizedPreference:
     rejected: TokenSequence
 
     @property
+    def group(self) -> str:
+        """See Row."""
+        return self.configuration
+
+    @property
+    def sequences(self) -> tuple[TokenSequence, ...]:
+        """See Row."""
+        return self.chosen, self.rejected
+
+    @property
     def longest(self) -> int:
-        """Tokens of the longer of the two sequences, prompt included."""
+        """See Row."""
         return max(len(self.chosen.tokens), len(self.rejected.tokens))
+
+
+def sequences_of(rows: Sequence[Row]) -> list[TokenSequence]:
+    """The first sequence of every row, then the second of every row, and so on."""
+    return [sequence for side in zip(*(row.sequences for row in rows), strict=True) for sequence in side]
 
 
 @dataclass(frozen=True)
@@ -68,30 +112,35 @@ def _tokenize(preference: Preference, renderer: Renderer) -> TokenizedPreference
 
 
 def within_length(
-    rows: Sequence[TokenizedPreference], max_length: int, *, drop_long: bool, where: str
-) -> list[TokenizedPreference]:
-    """The rows that fit into `max_length` tokens; `where` names the limit in errors.
+    rows: Sequence[R],
+    max_length: int,
+    *,
+    drop_long: bool,
+    where: str,
+    remedy: str = "drop such rows with training.drop_long=true",
+) -> list[R]:
+    """The rows that fit into `max_length` tokens; errors name the limit by `where`, and a `remedy`.
 
     Raises:
         TrainingError: There are no rows, a row is too long and `drop_long` is off, or no row is left.
     """
     if not rows:
-        raise TrainingError("training got 0 preferences. Give it at least one row.")
+        raise TrainingError("training got 0 rows. Give it at least one.")
     fitting = [row for row in rows if row.longest <= max_length]
     if len(fitting) < len(rows) and not drop_long:
-        raise TrainingError(_too_long(rows, max_length, where))
+        raise TrainingError(_too_long(rows, max_length, where, remedy))
     if not fitting:
         raise TrainingError(f"{where} leaves no room for any of {len(rows)} rows. Make room, or take other rows.")
     return fitting
 
 
-def _too_long(rows: Sequence[TokenizedPreference], max_length: int, where: str) -> str:
-    lengths = [len(side.tokens) for row in rows for side in (row.chosen, row.rejected)]
+def _too_long(rows: Sequence[Row], max_length: int, where: str, remedy: str) -> str:
+    lengths = [len(sequence.tokens) for row in rows for sequence in row.sequences]
     long = sum(length > max_length for length in lengths)
     first = next(row.id for row in rows if row.longest > max_length)
     return (
         f"{where} leaves no room for {long} of {len(lengths)} responses (the first in row {first!r}; the longest needs "
-        f"{max(lengths)} tokens). Make room for them, or drop such rows with training.drop_long=true."
+        f"{max(lengths)} tokens). Make room for them, or {remedy}."
     )
 
 
@@ -116,7 +165,7 @@ def _epoch(n_rows: int, seed: str, rows_per_step: int) -> list[list[int]]:
 
 
 def micro_batches(
-    step: Sequence[int], rows: Sequence[TokenizedPreference], *, size: int, rank: int = 0, world_size: int = 1
+    step: Sequence[int], rows: Sequence[Row], *, size: int, rank: int = 0, world_size: int = 1
 ) -> list[list[int]]:
     """Positions in `step` that one process computes, `size` rows at a time, rows of like length together.
 
@@ -142,13 +191,9 @@ def pad(sequences: Sequence[TokenSequence], pad_token_id: int) -> PaddedBatch:
     return PaddedBatch(input_ids, attention_mask, labels)
 
 
-def fingerprint_of_tokens(rows: Sequence[TokenizedPreference]) -> str:
-    """SHA-256 of ids, configurations, tokens and response starts, in order."""
+def fingerprint_of_tokens(rows: Sequence[Row]) -> str:
+    """SHA-256 of ids, groups, tokens and response starts, in order."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(
-            repr(
-                (row.id, row.configuration, *((s.response_start, s.tokens) for s in (row.chosen, row.rejected)))
-            ).encode()
-        )
+        digest.update(repr((row.id, row.group, *((s.response_start, s.tokens) for s in row.sequences))).encode())
     return digest.hexdigest()

@@ -18,8 +18,9 @@ from torch.optim import AdamW
 from cst.errors import DataError, ModelError, TrainingError
 from cst.models.tensors import load_tensors, save_tensors, whole_folder
 from cst.records import Record
-from cst.store import fingerprint_of_file, parse_record, read_records, read_text, write_json, write_records
-from cst.training.meters import StepMetrics
+from cst.store import fingerprint_of_file, parse_record, read_text, write_json, write_records
+from cst.training.meters import StepLine
+from cst.training.results import read_metrics
 
 WEIGHTS, OPTIMIZER, METRICS, STATE = "weights.safetensors", "optimizer.safetensors", "metrics.jsonl", "state.json"
 
@@ -30,7 +31,7 @@ class Checkpoint:
 
     folder: Path
     step: int
-    metrics: list[StepMetrics]
+    metrics: list[StepLine]
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
 
@@ -58,7 +59,7 @@ def save_checkpoint(
     step: int,
     model: nn.Module,
     optimizer: AdamW,
-    metrics: Sequence[StepMetrics],
+    metrics: Sequence[StepLine],
     best: int | None = None,
 ) -> Path:
     """Write one checkpoint beside the last one; those before that are removed first, but for that of step `best`.
@@ -105,7 +106,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         return Checkpoint(
             folder=folder,
             step=state.step,
-            metrics=read_records(folder / METRICS, StepMetrics),
+            metrics=read_metrics(folder / METRICS),
             weights=load_tensors(folder / WEIGHTS),
             moments=load_tensors(folder / OPTIMIZER),
         )

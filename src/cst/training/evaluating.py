@@ -1,4 +1,4 @@
-"""Evaluation in the midst of a training: held-out prompts are answered by the policy as it stands.
+"""Evaluation in the midst of a training: held-out prompts are answered, and validation rows scored, by the policy.
 
 What the prompts are, how they are put to a model and who judges comes from outside, as a `HeldOut`. Nothing of the
 training moves: neither weights nor modes nor random numbers, so that it ends in the same bits without evaluations.
@@ -6,8 +6,10 @@ training moves: neither weights nor modes nor random numbers, so that it ends in
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol, cast
 
+import torch
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
@@ -15,8 +17,10 @@ from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
 from cst.recipe import TrainingSettings
 from cst.records import Completion, Score
+from cst.training.batches import Row, fingerprint_of_tokens
 from cst.training.meters import Evaluation
-from cst.training.step import Work
+from cst.training.scoring import logps_of_rows
+from cst.training.step import Work, autocast
 from cst.training.stopping import metric_of
 
 
@@ -45,18 +49,44 @@ class HeldOut(Protocol):
         ...
 
 
-def check_evaluation(settings: TrainingSettings, held_out: HeldOut | None, *, sharded: bool) -> None:
-    """Make sure that what is to be evaluated can be.
+@dataclass(frozen=True)
+class Exam:
+    """What a policy is evaluated on: held-out prompts, rows that it isn't tuned on, both, or nothing."""
+
+    held_out: HeldOut | None = None
+    validation: Sequence[Row] = ()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """A hash of each part that there is, by its name."""
+        asked = {} if self.held_out is None else {"held_out": self.held_out.fingerprint}
+        return asked | ({"validation": fingerprint_of_tokens(self.validation)} if self.validation else {})
+
+    def is_due(self, step: int, *, every: int | None, last: bool) -> bool:
+        """Whether the policy is evaluated after a step: every so many, and after the last."""
+        if self.held_out is None and not self.validation:
+            return False
+        return last or (every is not None and step % every == 0)
+
+
+def check_evaluation(settings: TrainingSettings, exam: Exam, *, sharded: bool) -> None:
+    """Make sure that what is to be evaluated can be, and that what evaluations decide can be told by them.
 
     Raises:
-        TrainingError: `training.eval_steps` is set without held-out prompts or they are there without it, or the
-            model's layers are divided among processes.
+        TrainingError: `training.eval_steps` is set and there is nothing to evaluate, or held-out prompts are there
+            without it; best weights or an early end are asked for by a metric that won't be known; or prompts are to be
+            answered by a model whose layers are divided among processes.
     """
-    every = settings.eval_steps
-    if (every is None) != (held_out is None):
-        there = "no held-out prompts were" if held_out is None else "held-out prompts were"
-        raise TrainingError(f"training.eval_steps is {every}, and {there} given to train(). Give both, or neither.")
-    if every is not None and sharded:
+    every, held_out = settings.eval_steps, exam.held_out
+    if every is None and held_out is not None:
+        raise TrainingError("training.eval_steps is None, and held-out prompts were given. Give both, or neither.")
+    if every is not None and held_out is None and not exam.validation:
+        lacking = (
+            "no held-out prompts were" if settings.method == "dpo" else "neither held-out prompts nor validation rows"
+        )
+        raise TrainingError(f"training.eval_steps is {every}, and {lacking} given. Give both, or neither.")
+    _check_metric(settings, exam)
+    if held_out is not None and sharded:
         raise TrainingError(
             f"training.eval_steps={every} asks for answers of a model whose layers FSDP divides among processes. Those "
             "would have to agree on every token, which isn't supported. Launch without --use_fsdp, or leave "
@@ -64,19 +94,50 @@ def check_evaluation(settings: TrainingSettings, held_out: HeldOut | None, *, sh
         )
 
 
-def evaluate(held_out: HeldOut, loaded: LoadedModel, work: Work) -> Evaluation:
-    """What held-out prompts score with the policy as it is: the same in every process.
+def _check_metric(settings: TrainingSettings, exam: Exam) -> None:
+    metric = settings.metric_for_best_model
+    deciding = settings.load_best_model_at_end or settings.early_stopping_patience is not None
+    there = exam.validation if metric == "eval_loss" else exam.held_out is not None
+    if deciding and not there:
+        needed = "validation rows" if metric == "eval_loss" else "held-out prompts"
+        raise TrainingError(
+            f"training.metric_for_best_model={metric} is to decide on best weights or an early end, and isn't known "
+            f"without {needed}. Give some, or set another metric (worst_rate, mean_rate; with sft, eval_loss)."
+        )
+
+
+def evaluate(exam: Exam, loaded: LoadedModel, work: Work) -> Evaluation:
+    """How the policy does as it is: the same in every process."""
+    with _answering(work.policy):
+        scores = _scores(exam.held_out, loaded, work) if exam.held_out is not None else []
+        loss, tokens = _loss(exam.validation, work) if exam.validation else (None, None)
+    kind = work.settings.metric_for_best_model
+    if kind == "eval_loss":
+        metric = None if loss is None else -loss
+    else:
+        metric = None if exam.held_out is None else metric_of(scores, exam.held_out.decisive, kind)
+    rows = len(exam.validation) or None
+    return Evaluation(metric=metric, scores=tuple(scores), loss=loss, rows=rows, tokens=tokens)
+
+
+def _scores(held_out: HeldOut, loaded: LoadedModel, work: Work) -> list[Score]:
+    """What held-out prompts score.
 
     Processes share out the answers. The first one judges them while the others wait, so that a judge is paid once.
     """
     accelerator = work.accelerator
-    with _answering(work.policy):
-        share = held_out.answer(loaded, rank=accelerator.process_index, world_size=accelerator.num_processes)
+    share = held_out.answer(loaded, rank=accelerator.process_index, world_size=accelerator.num_processes)
     completions = cast(list[Completion], gather_object(share))
     told = [held_out.score(completions) if accelerator.is_main_process else []]
-    scores = broadcast_object_list(told)[0]
-    metric = metric_of(scores, held_out.decisive, work.settings.metric_for_best_model)
-    return Evaluation(metric=metric, scores=tuple(scores))
+    return broadcast_object_list(told)[0]
+
+
+def _loss(rows: Sequence[Row], work: Work) -> tuple[float, int]:
+    """Mean negative log-likelihood of a label token in nats, and how many there are; processes share out the rows."""
+    with torch.no_grad(), autocast(work.accelerator, work.settings), work.scorer.ready(work.policy):
+        logps = logps_of_rows(rows, work.policy, work.scorer, work.accelerator, description="validation loss")
+    tokens = sum(len(s.tokens) - s.response_start for row in rows for s in row.sequences)
+    return -float(logps.sum()) / tokens, tokens
 
 
 @contextmanager

@@ -1,11 +1,11 @@
-"""What a step of training says: per row, per configuration, per step; and the alarm when chosen log-probs sink.
+"""What a step of training says: per row, per configuration or task, per step; and the alarm when chosen log-probs sink.
 
 This file knows neither models nor files.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import torch
 from torch import Tensor
@@ -66,17 +66,23 @@ class ConfigurationMetrics(Record):
 
 
 class Evaluation(Record):
-    """How held-out prompts are answered after a step: every score with its n, unscored count and interval.
+    """How the policy does after a step, on prompts and rows that it isn't tuned on.
 
     `metric` is what evaluations are compared by, the higher the better; None where a rate that decides isn't known.
+    `scores` say how held-out prompts are answered, each with its n, unscored count and interval. `loss` is the mean
+    negative log-likelihood of a token, in nats, of the `tokens` that would be learned of `rows` validation rows.
     """
 
     metric: float | None
-    scores: tuple[Score, ...]
+    scores: tuple[Score, ...] = ()
+    loss: Annotated[float | None, NOT_WRITTEN_IF_NONE] = None
+    rows: Annotated[int | None, NOT_WRITTEN_IF_NONE] = None
+    tokens: Annotated[int | None, NOT_WRITTEN_IF_NONE] = None
 
     def scalars(self) -> dict[str, float]:
-        """What trackers are sent, by names such as `eval/harmless/uncensored/rate`."""
+        """What trackers are sent, by names such as `eval/loss` and `eval/harmless/uncensored/rate`."""
         told = {} if self.metric is None else {"eval/metric": self.metric}
+        told |= {} if self.loss is None else {"eval/loss": self.loss}
         for score in self.scores:
             name = f"eval/{score.task}/{score.configuration}"
             told |= {} if score.rate is None else {f"{name}/rate": score.rate}
@@ -106,6 +112,52 @@ class StepMetrics(Record):
     sinking: tuple[str, ...]
     evaluation: Annotated[Evaluation | None, NOT_WRITTEN_IF_NONE] = None
 
+    def __str__(self) -> str:
+        """One line for the log."""
+        return f"step {self.step}: loss {self.loss:.4f}, margin {self.margin:.3f}, accuracy {self.accuracy:.2f}"
+
+    def scalars(self) -> dict[str, float]:
+        """What trackers are sent of the step."""
+        return self.model_dump(exclude={"step", "configurations", "sinking", "evaluation"})
+
+
+class TaskMetrics(Record):
+    """A step's rows of one task: their learned tokens, and the mean negative log-likelihood of one, in nats."""
+
+    rows: int
+    tokens: int
+    nll: float
+
+
+class SupervisedStepMetrics(Record):
+    """One line of metrics.jsonl of supervised tuning: an optimizer step, before its update.
+
+    `loss` is the mean negative log-likelihood of the step's learned `tokens`, in nats. `epoch` is the share of epochs
+    done with this step. `evaluation` alone is of after the update, where one was due.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int
+    tasks: dict[str, TaskMetrics]
+    evaluation: Annotated[Evaluation | None, NOT_WRITTEN_IF_NONE] = None
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        return f"step {self.step}: loss {self.loss:.4f}, {self.tokens} tokens"
+
+    def scalars(self) -> dict[str, float]:
+        """What trackers are sent of the step."""
+        told = self.model_dump(exclude={"step", "tasks", "evaluation"})
+        return told | {f"{name}/nll": part.nll for name, part in self.tasks.items()}
+
+
+StepLine: TypeAlias = StepMetrics | SupervisedStepMetrics
+"""A line of metrics.jsonl."""
+
 
 @dataclass(frozen=True)
 class Alarm:
@@ -129,10 +181,7 @@ def step_metrics(
     meters: RowMeters, configurations: Sequence[str], *, step: int, epoch: float, learning_rate: float, grad_norm: float
 ) -> StepMetrics:
     """The line of one step; `configurations` names each row's configuration."""
-    by_name = {
-        name: _configuration_metrics(meters.at(torch.tensor([other == name for other in configurations])))
-        for name in sorted(set(configurations))
-    }
+    by_name = {name: _configuration_metrics(meters.at(rows)) for name, rows in _rows_of(configurations).items()}
     return StepMetrics(
         step=step,
         epoch=epoch,
@@ -146,6 +195,38 @@ def step_metrics(
         configurations=by_name,
         sinking=tuple(n for n, m in by_name.items() if m.chosen_log_ratio_per_token < SINKING_NATS_PER_TOKEN),
     )
+
+
+def supervised_step_metrics(
+    nll: Tensor,
+    tokens: Tensor,
+    tasks: Sequence[str],
+    *,
+    step: int,
+    epoch: float,
+    learning_rate: float,
+    grad_norm: float,
+) -> SupervisedStepMetrics:
+    """The line of one step of N rows: `nll` [N] in nats, summed over a row's learned tokens, and `tokens` [N]."""
+    whole = _task_metrics(nll, tokens)
+    return SupervisedStepMetrics(
+        step=step,
+        epoch=epoch,
+        loss=whole.nll,
+        learning_rate=learning_rate,
+        grad_norm=grad_norm,
+        tokens=whole.tokens,
+        tasks={name: _task_metrics(nll[rows], tokens[rows]) for name, rows in _rows_of(tasks).items()},
+    )
+
+
+def _task_metrics(nll: Tensor, tokens: Tensor) -> TaskMetrics:
+    return TaskMetrics(rows=len(nll), tokens=int(tokens.sum()), nll=float(nll.sum() / tokens.sum()))
+
+
+def _rows_of(names: Sequence[str]) -> dict[str, Tensor]:
+    """A mask of the rows of each name, [N] bool."""
+    return {name: torch.tensor([other == name for other in names]) for name in sorted(set(names))}
 
 
 def _configuration_metrics(meters: RowMeters) -> ConfigurationMetrics:
@@ -165,10 +246,11 @@ def _mean(values: Tensor) -> float:
     return float(values.mean())
 
 
-def alarms(metrics: Sequence[StepMetrics]) -> tuple[Alarm, ...]:
-    """The first alarm of each configuration, in the order of the steps."""
+def alarms(metrics: Sequence[StepLine]) -> tuple[Alarm, ...]:
+    """The first alarm of each configuration, in the order of the steps; of preferences alone."""
     found: dict[str, Alarm] = {}
     for line in metrics:
-        for name in line.sinking:
-            found.setdefault(name, Alarm(name, line.step, line.configurations[name].chosen_log_ratio_per_token))
+        if isinstance(line, StepMetrics):
+            for name in line.sinking:
+                found.setdefault(name, Alarm(name, line.step, line.configurations[name].chosen_log_ratio_per_token))
     return tuple(found.values())

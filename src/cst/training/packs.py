@@ -33,10 +33,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Pack:
-    """A forest of tokens and the response tokens that it predicts.
+    """A forest of tokens and the labels that it predicts.
 
     `tokens` and `positions` [T]: each unique token with its depth. `rows` [R]: which sequences it holds, by their
-    number in the plan. Of response token i of N: `predictors[i]` is the place in the pack whose logits speak of it,
+    number in the plan. Of label i of N: `predictors[i]` is the place in the pack whose logits speak of it,
     `labels[i]` the token, `owners[i]` the place of its sequence in `rows`.
     """
 
@@ -112,7 +112,7 @@ def _blocks(sequences: Sequence[TokenSequence], token_budget: int) -> Iterator[_
     """All blocks, trunk by trunk, the largest of a trunk first."""
     rows: dict[Tokens, list[int]] = {}
     for row, sequence in enumerate(sequences):
-        rows.setdefault(sequence.tokens[: sequence.response_start], []).append(row)
+        rows.setdefault(prompt_of(sequence), []).append(row)
     for prompts, shared in _groups(sorted(rows)):
         blocks = [block for p in prompts for block in _divided(p, shared, rows[p], sequences, token_budget)]
         yield from sorted(blocks, key=lambda block: -block.size)
@@ -159,6 +159,14 @@ def _groups(prompts: Sequence[Tokens]) -> Iterator[tuple[Sequence[Tokens], int]]
         first = end
 
 
+def prompt_of(sequence: TokenSequence) -> Tokens:
+    """What others may share of a sequence: its prompt or, where the labels begin with its second token, all of it.
+
+    The last token is never shared, because it has no place in a pack.
+    """
+    return sequence.tokens[:-1] if sequence.response_start == 1 else sequence.tokens[: sequence.response_start]
+
+
 def shared_length(a: Tokens, b: Tokens) -> int:
     """How many tokens two prompts begin with alike."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
@@ -180,6 +188,13 @@ class _Draft:
         self.tokens.extend(tokens)
         return len(self.nodes) - 1
 
+    def path(self, node: int | None) -> list[int]:
+        """The places from the root to the end of a node."""
+        if node is None:
+            return []
+        found = self.nodes[node]
+        return [*self.path(found.parent), *range(found.start, found.stop)]
+
 
 def _assemble(filled: _Bin, sequences: Sequence[TokenSequence]) -> Pack:
     draft, rows = _Draft(), list[int]()
@@ -188,15 +203,12 @@ def _assemble(filled: _Bin, sequences: Sequence[TokenSequence]) -> Pack:
         root = draft.grow(trunk, None)
         for block in blocks:
             stem = draft.grow(block.prompt[block.shared :], root)
-            assert stem is not None, "a prompt has at least one token"
-            last = draft.nodes[stem].stop - 1
             for row in block.rows:
-                response = sequences[row].tokens[len(block.prompt) :]
-                start = len(draft.tokens)
-                draft.grow(response[:-1], stem)
-                predictors += [last, *range(start, start + len(response) - 1)]
-                labels += response
-                owners += [len(rows)] * len(response)
+                tokens, first = sequences[row].tokens, sequences[row].response_start
+                leaf = draft.grow(tokens[len(block.prompt) : -1], stem)
+                predictors += draft.path(leaf)[first - 1 :]
+                labels += tokens[first:]
+                owners += [len(rows)] * (len(tokens) - first)
                 rows.append(row)
     return Pack(
         tokens=tuple(draft.tokens),

@@ -16,8 +16,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.distributed.tensor import DTensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from cst.models.rendering import TokenSequence
-from cst.training.batches import TokenizedPreference
+from cst.training.batches import Row
 from cst.training.checkpoints import trained
 from cst.training.packed import language_model
 from cst.training.scoring import Packed
@@ -99,17 +98,17 @@ def memory_need(work: Work) -> MemoryNeed:
     gradients, and AdamW's two moments, of all that is trained.
     """
     shortest = sorted(work.rows, key=lambda row: row.longest)
-    passes = [_sides(shortest[:count]) for count in (1, 2)]
-    few, more = (work.scorer.tokens(sequences) for sequences in passes)
-    low, high = (kept_bytes(work, sequences) for sequences in passes)
+    passes = [shortest[:count] for count in (1, 2)]
+    few, more = (work.scorer.tokens(rows) for rows in passes)
+    low, high = (kept_bytes(work, rows) for rows in passes)
     per_token = (high - low) / (more - few) if more > few else low / few
     states = 3 * sum(parameter.nbytes for parameter in trained(work.policy).values())
     fixed = max(low - per_token * few, 0.0)
     return MemoryNeed(HEADROOM * fixed + states, HEADROOM * per_token, _largest_pass(work))
 
 
-def kept_bytes(work: Work, sequences: Sequence[TokenSequence]) -> int:
-    """Bytes that autograd keeps of the policy's forward pass over `sequences`, without those of parameters."""
+def kept_bytes(work: Work, rows: Sequence[Row]) -> int:
+    """Bytes that autograd keeps of the policy's forward pass over `rows`, without those of parameters."""
     parameters = {_here(parameter).untyped_storage().data_ptr() for parameter in work.policy.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -121,7 +120,7 @@ def kept_bytes(work: Work, sequences: Sequence[TokenSequence]) -> int:
     own_numbers = torch.random.fork_rng([device] if device.type == "cuda" else [])
     hooks = saved_tensors_hooks(keep, _refuse_backward)
     with own_numbers, work.scorer.ready(work.policy), hooks, autocast(work.accelerator, work.settings):
-        work.scorer.score(work.policy, sequences)
+        work.scorer.score(work.policy, rows)
     return sum(storage.nbytes() for place, storage in kept.items() if place not in parameters)
 
 
@@ -138,14 +137,10 @@ def _largest_pass(work: Work) -> int:
     """Tokens of the largest pass that the rows make, but no more than a whole step of the longest rows has."""
     rows, settings = work.rows, work.settings
     passes = work.scorer.shares(range(len(rows)), rows, rank=0, world_size=1)
-    largest = max(work.scorer.tokens(_sides([rows[row] for row in share])) for share in passes)
+    largest = max(work.scorer.tokens([rows[row] for row in share]) for share in passes)
     step = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
     longest = sorted(rows, key=lambda row: row.longest)[-step:]
-    return min(largest, work.scorer.tokens(_sides(longest)))
-
-
-def _sides(rows: Sequence[TokenizedPreference]) -> list[TokenSequence]:
-    return [row.chosen for row in rows] + [row.rejected for row in rows]
+    return min(largest, work.scorer.tokens(longest))
 
 
 def _reason(work: Work, need: MemoryNeed, free: int) -> str:
@@ -159,7 +154,7 @@ def _way_without(work: Work, need: MemoryNeed, free: int) -> str:
     if not isinstance(work.scorer, Packed):
         return "a smaller training.per_device_train_batch_size needs less"
     fitting = int(0.9 * need.within(USABLE * free))  # a pass of small packs shares a little less than a full one
-    largest_row = max(work.scorer.tokens(_sides([row])) for row in work.rows)
+    largest_row = max(work.scorer.tokens([row]) for row in work.rows)
     if largest_row > fitting:
         return f"even the largest row alone, {largest_row} tokens, doesn't fit otherwise"
     return f"training.tokens_per_pack={fitting} would fit without that"

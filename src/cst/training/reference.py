@@ -14,12 +14,9 @@ from torch import Tensor, nn
 
 from cst.errors import TrainingError
 from cst.models.tensors import load_tensors, read_note, save_tensors
-from cst.progress import track
 from cst.store import fingerprint
 from cst.training.batches import TokenizedPreference
-from cst.training.packed import language_model
-from cst.training.scoring import Scorer
-from cst.training.sharding import Pass, passes
+from cst.training.scoring import Scorer, logps_of_rows
 
 _LOGPS, _CHECKSUM = "logps", "sha256"
 
@@ -54,32 +51,12 @@ def reference_logps(
         logps = _read(source, identity, len(rows))
     else:
         with torch.no_grad(), autocast, scorer.ready(model):
-            logps = _shared_out(rows, model, scorer, accelerator)
+            logps = logps_of_rows(rows, model, scorer, accelerator, description="reference log-probs").cpu()
         _refuse_infinite(rows, logps)
     if source != file and accelerator.is_main_process:
         save_tensors(file, {_LOGPS: logps}, note={**identity, _CHECKSUM: fingerprint(logps.tolist())})
     accelerator.wait_for_everyone()
     return logps
-
-
-def _shared_out(
-    rows: Sequence[TokenizedPreference], model: nn.Module, scorer: Scorer, accelerator: Accelerator
-) -> Tensor:
-    """Log-probs of all rows, [N, 2] float64; each process computes its share of them."""
-    mine = scorer.shares(range(len(rows)), rows, rank=accelerator.process_index, world_size=accelerator.num_processes)
-    shortest = min(range(len(rows)), key=lambda row: rows[row].longest)
-    todo = passes(mine, filler=shortest, model=language_model(model), accelerator=accelerator)
-    logps = torch.zeros(len(rows), 2, dtype=torch.float64, device=accelerator.device)
-    for each in track(todo, description="reference log-probs", weight=_rows) if accelerator.is_main_process else todo:
-        sides = [rows[row].chosen for row in each.positions] + [rows[row].rejected for row in each.positions]
-        scored = scorer.score(model, sides).logps.view(2, -1).T
-        if each.counts:
-            logps[each.positions] = scored
-    return accelerator.reduce(logps, reduction="sum").cpu()  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _rows(each: Pass) -> int:
-    return len(each.positions) * each.counts
 
 
 def _refuse_infinite(rows: Sequence[TokenizedPreference], logps: Tensor) -> None:

@@ -1,7 +1,7 @@
 """A training's folder: what it is a training of, and what came out.
 
     training.json           what is trained on what, written first; another training is refused
-    reference.safetensors   log-probs under the start model
+    reference.safetensors   log-probs under the start model, where the loss needs them
     metrics.jsonl           one line an optimizer step
     checkpoints/            while it runs
     snapshots/step-000010/  adapters along the way, if asked for
@@ -11,14 +11,17 @@
 Nothing in it depends on the clock. This file knows no tensor.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from pydantic import ConfigDict, Field
 
 from cst.errors import TrainingError
 from cst.records import Record
-from cst.store import parse_record, read_json, read_records, read_text, write_json
-from cst.training.meters import Alarm, StepMetrics, alarms
+from cst.store import parse_record, read_json, read_records, read_text, stream_records, write_json
+from cst.training.meters import Alarm, StepLine, StepMetrics, SupervisedStepMetrics, alarms
 from cst.training.stopping import best_step
 
 REFERENCE, METRICS, CHECKPOINTS, SNAPSHOTS = "reference.safetensors", "metrics.jsonl", "checkpoints", "snapshots"
@@ -26,11 +29,21 @@ _IDENTITY, _RESULT = "training.json", "result.json"
 
 
 @dataclass(frozen=True)
+class Counts:
+    """How many rows were trained on, of which `cut` ones had been cut, and how many were `dropped` for their length."""
+
+    rows: int
+    dropped: int
+    cut: int = 0
+
+
+@dataclass(frozen=True)
 class TrainingResult:
-    """What a training came to. Losses are means over the rows of the first and the last step.
+    """What a training came to. Losses are those of the first and the last step.
 
     `adapter` is the folder of the adapter, or None where all weights were trained; then `model` is the folder of the
-    model. `dropped` rows were over the length limit. `best_step` is that of the best evaluation, None without one.
+    model. `dropped` rows were over the length limit; of the `rows` that were not, `cut` ones had been cut there.
+    `best_step` is that of the best evaluation, None without one.
     """
 
     steps: int
@@ -42,6 +55,7 @@ class TrainingResult:
     model: Path | None
     alarms: tuple[Alarm, ...]
     best_step: int | None = None
+    cut: int = 0
 
 
 class Outcome(Record):
@@ -50,6 +64,7 @@ class Outcome(Record):
     steps: int
     rows: int
     dropped: int
+    cut: Annotated[int, Field(exclude_if=lambda rows: not rows)] = 0
     first_loss: float
     last_loss: float
     tuned: str
@@ -95,12 +110,13 @@ def _short(text: str | None) -> str:
     return "absent" if text is None else text if len(text) <= 24 else text[:21] + "..."
 
 
-def write_result(folder: Path, metrics: list[StepMetrics], *, rows: int, dropped: int, tuned: Path) -> None:
+def write_result(folder: Path, metrics: Sequence[StepLine], counts: Counts, *, tuned: Path) -> None:
     """Say that the training is finished."""
     outcome = Outcome(
         steps=len(metrics),
-        rows=rows,
-        dropped=dropped,
+        rows=counts.rows,
+        dropped=counts.dropped,
+        cut=counts.cut,
         first_loss=metrics[0].loss,
         last_loss=metrics[-1].loss,
         tuned=tuned.name,
@@ -127,6 +143,25 @@ def read_result(folder: Path) -> TrainingResult | None:
         last_loss=outcome.last_loss,
         adapter=tuned if outcome.tuned == "adapter" else None,
         model=tuned if outcome.tuned == "model" else None,
-        alarms=alarms(read_records(folder / METRICS, StepMetrics)),
+        alarms=alarms(read_metrics(folder / METRICS)),
         best_step=outcome.best_step,
+        cut=outcome.cut,
     )
+
+
+class _AnyLine(Record):
+    """A line of metrics.jsonl, as far as it says of which method it is."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    tasks: dict[str, Any] | None = None
+
+
+def read_metrics(file: Path) -> list[StepLine]:
+    """The lines of a metrics.jsonl, of whichever method.
+
+    Raises:
+        DataError: The file is missing, or a line isn't such a record; the message names file and line.
+    """
+    first = next(stream_records(file, _AnyLine), _AnyLine())
+    return [*read_records(file, StepMetrics if first.tasks is None else SupervisedStepMetrics)]

@@ -1,8 +1,8 @@
 """One optimizer step: gradients of its rows, summed over forward passes and processes, and the update.
 
-The loss of a step is the mean over all its rows. How those rows are split into forward passes and over processes is a
-matter of memory and speed: each row's gradient is weighed by 1 / rows, and the gradients are summed. This file knows
-no plan and writes no file.
+The loss of a step is the sum over all its rows, divided by what the objective says. How those rows are split into
+forward passes and over processes is a matter of memory and speed: each row's gradient is divided alike, and the
+gradients are summed. This file knows no plan and writes no file.
 """
 
 from collections.abc import Generator, Sequence
@@ -20,32 +20,21 @@ from cst.errors import TrainingError
 from cst.models.quantization import is_exact
 from cst.recipe import TrainingSettings
 from cst.store import fingerprint
-from cst.training.batches import TokenizedPreference
+from cst.training.batches import Row
 from cst.training.checkpoints import checkpoints, trained
-from cst.training.logps import ResponseLogps
-from cst.training.loss import PairLogps, dpo_loss, loss_at_reference
-from cst.training.meters import RowMeters, StepMetrics, step_metrics
+from cst.training.meters import StepLine
+from cst.training.objective import Objective
 from cst.training.packed import language_model
-from cst.training.results import CHECKPOINTS, REFERENCE
-from cst.training.scoring import Scorer
-from cst.training.sharding import passes
-
-FIRST_LOSS_TOLERANCE = 1e-4
-"""How far the first loss may be from ln 2, in nats, with float32 weights: what low bits of batching leave open."""
-
-FIRST_LOSS_TOLERANCE_BF16 = 1e-2
-"""The same where weights or arithmetic have 16 bits or fewer."""
+from cst.training.results import CHECKPOINTS
+from cst.training.scoring import Scorer, passes_of
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every step needs and none changes, but for the policy's weights.
+    """What every step needs and none changes, but for the policy's weights."""
 
-    `reference` [N, 2] float64: log-probs of chosen and rejected under the start model, in nats, on the device.
-    """
-
-    rows: Sequence[TokenizedPreference]
-    reference: Tensor
+    rows: Sequence[Row]
+    objective: Objective
     policy: nn.Module
     settings: TrainingSettings
     accelerator: Accelerator
@@ -68,9 +57,7 @@ def make_optimizer(policy: nn.Module, settings: TrainingSettings) -> AdamW:
     return AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
 
 
-def take_step(
-    work: Work, optimizer: AdamW, rows: Sequence[int], *, step: int, epoch: float, rate: float
-) -> StepMetrics:
+def take_step(work: Work, optimizer: AdamW, rows: Sequence[int], *, step: int, epoch: float, rate: float) -> StepLine:
     """One optimizer step on these rows: the policy's weights change in place; the metrics are of before.
 
     Raises:
@@ -82,10 +69,10 @@ def take_step(
     _sum_over_processes(work.accelerator, parameters)
     norm = float(nn.utils.clip_grad_norm_(parameters, work.settings.max_grad_norm))
     _assert_finite(work, meters, norm, rows, step)
-    names = [work.rows[row].configuration for row in rows]
-    line = step_metrics(meters, names, step=step, epoch=epoch, learning_rate=rate, grad_norm=norm)
+    line = work.objective.line(rows, meters, step=step, epoch=epoch, learning_rate=rate, grad_norm=norm)
     if step == 1:
-        _assert_first_loss(work, line)
+        exact = work.settings.mixed_precision == "no" and is_exact(language_model(work.policy))
+        work.objective.check_start(meters, is_exact=exact)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
@@ -103,51 +90,24 @@ def _seeded(work: Work, step: int) -> Generator[None]:
         yield
 
 
-def _accumulate(work: Work, rows: Sequence[int]) -> RowMeters:
+def _accumulate(work: Work, rows: Sequence[int]) -> Tensor:
     """Gradients of this process's share of the step, and the meters of all rows, from all processes, on the CPU."""
-    accelerator = work.accelerator
-    shares = work.scorer.shares(rows, work.rows, rank=accelerator.process_index, world_size=accelerator.num_processes)
-    columns = torch.zeros(len(rows), RowMeters.width(), dtype=torch.float64, device=accelerator.device)
-    shortest = min(range(len(rows)), key=lambda position: work.rows[rows[position]].longest)
+    accelerator, units = work.accelerator, work.objective.units(rows)
+    told = torch.zeros(len(rows), work.objective.width, dtype=torch.float64, device=accelerator.device)
     with work.scorer.ready(work.policy):
-        for each in passes(shares, filler=shortest, model=language_model(work.policy), accelerator=accelerator):
+        for each in passes_of(rows, work.rows, model=work.policy, scorer=work.scorer, accelerator=accelerator):
             loss, meters = _forward(work, [rows[position] for position in each.positions])
-            (loss.sum() * (each.counts / len(rows))).backward()
+            (loss.sum() * (each.counts / units)).backward()
             if each.counts:
-                columns[each.positions] = meters.stacked()
-    return RowMeters.unstacked(cast(Tensor, accelerator.reduce(columns, "sum")).cpu())
+                told[each.positions] = meters
+    return cast(Tensor, accelerator.reduce(told, "sum")).cpu()
 
 
-def _forward(work: Work, rows: Sequence[int]) -> tuple[Tensor, RowMeters]:
-    """Loss of each row, with its gradient, and the meters without: [B]."""
-    settings = work.settings
-    sides = [work.rows[row].chosen for row in rows] + [work.rows[row].rejected for row in rows]
-    with autocast(work.accelerator, settings):
-        both = work.scorer.score(work.policy, sides)
-    policy = _pair(both.logps, both.lengths)
-    reference = _pair(work.reference[list(rows)].T.flatten(), both.lengths)
-    terms = dpo_loss(
-        policy, reference, beta=settings.beta, loss_type=settings.loss_type, nll_weight=settings.nll_weight
-    )
-    meters = RowMeters(
-        loss=terms.loss.detach(),
-        preference_loss=terms.preference_loss.detach(),
-        nll=terms.nll.detach(),
-        margin=terms.margin.detach(),
-        chosen_logps=policy.chosen.logps.detach(),
-        rejected_logps=policy.rejected.logps.detach(),
-        reference_chosen_logps=reference.chosen.logps,
-        reference_rejected_logps=reference.rejected.logps,
-        chosen_tokens=policy.chosen.lengths,
-    )
-    return terms.loss, meters
-
-
-def _pair(logps: Tensor, lengths: Tensor) -> PairLogps:
-    """Chosen rows first, rejected after them: [2 B] each."""
-    chosen, rejected = logps.chunk(2)
-    chosen_lengths, rejected_lengths = lengths.chunk(2)
-    return PairLogps(ResponseLogps(chosen, chosen_lengths), ResponseLogps(rejected, rejected_lengths))
+def _forward(work: Work, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Loss of each row, with its gradient [B], and the meters without [B, width]."""
+    with autocast(work.accelerator, work.settings):
+        scored = work.scorer.score(work.policy, [work.rows[row] for row in rows])
+    return work.objective.terms(rows, scored)
 
 
 def _sum_over_processes(accelerator: Accelerator, parameters: Sequence[nn.Parameter]) -> None:
@@ -165,8 +125,9 @@ def _sum_over_processes(accelerator: Accelerator, parameters: Sequence[nn.Parame
         parameter.grad = part.view_as(parameter)
 
 
-def _assert_finite(work: Work, meters: RowMeters, norm: float, rows: Sequence[int], step: int) -> None:
-    bad = [work.rows[row].id for row, fine in zip(rows, meters.loss.isfinite().tolist(), strict=True) if not fine]
+def _assert_finite(work: Work, meters: Tensor, norm: float, rows: Sequence[int], step: int) -> None:
+    losses = meters[:, 0]
+    bad = [work.rows[row].id for row, fine in zip(rows, losses.isfinite().tolist(), strict=True) if not fine]
     if not bad and torch.tensor(norm).isfinite():
         return
     what = f"the loss of {len(bad)} of {len(rows)} rows ({bad[0]!r} first)" if bad else f"the gradient norm ({norm})"
@@ -176,17 +137,3 @@ def _assert_finite(work: Work, meters: RowMeters, norm: float, rows: Sequence[in
         f"Training stopped at step {step}: {what} is not finite. {last}. "
         "Lower training.learning_rate, or look at the rows, and train in another folder."
     )
-
-
-def _assert_first_loss(work: Work, line: StepMetrics) -> None:
-    """Before its first update the policy is the reference, so that every margin is 0."""
-    settings = work.settings
-    exact = settings.mixed_precision == "no" and is_exact(language_model(work.policy))
-    tolerance = FIRST_LOSS_TOLERANCE if exact else FIRST_LOSS_TOLERANCE_BF16
-    expected, slope = loss_at_reference(settings.beta, settings.loss_type)
-    if abs(line.dpo_loss - expected) > tolerance * max(1.0, slope):
-        raise TrainingError(
-            f"The first {settings.loss_type} loss is {line.dpo_loss:.6f}, and a policy that is still the reference has "
-            f"{expected:.6f} (tolerance {tolerance}). Either the start model's dropout is on, or "
-            f"{work.folder / REFERENCE} is of another model: remove it and train again."
-        )

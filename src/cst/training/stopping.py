@@ -11,7 +11,7 @@ from typing import Literal
 
 from cst.recipe import TrainingSettings
 from cst.records import Score
-from cst.training.meters import StepMetrics
+from cst.training.meters import StepLine
 
 
 def metric_of(
@@ -29,14 +29,14 @@ def metric_of(
     return min(known) if kind == "worst_rate" else fmean(known)
 
 
-def best_step(metrics: Sequence[StepMetrics]) -> int | None:
+def best_step(metrics: Sequence[StepLine]) -> int | None:
     """The step of the highest metric, of equals the first; None where no metric is known."""
     known = [(line.evaluation.metric, line.step) for line in metrics if line.evaluation is not None]
     found = [(metric, -step) for metric, step in known if metric is not None]
     return -max(found)[1] if found else None
 
 
-def is_enough(metrics: Sequence[StepMetrics], settings: TrainingSettings) -> bool:
+def is_enough(metrics: Sequence[StepLine], settings: TrainingSettings) -> bool:
     """Whether the last `early_stopping_patience` evaluations brought no improvement.
 
     As in Hugging Face's EarlyStoppingCallback, an evaluation improves on the best before it by more than the threshold,
