@@ -166,8 +166,9 @@ def _print_training(home: Path) -> None:
         result = read_result(folder)
         if result is not None:
             best = "" if result.best_step is None else f"best evaluation at step {result.best_step}, "
+            cut = f", {result.cut} cut" if result.cut else ""
             print(
-                f"{folder.name}: {result.steps} steps over {result.rows} rows ({result.dropped} dropped), loss "
+                f"{folder.name}: {result.steps} steps over {result.rows} rows ({result.dropped} dropped{cut}), loss "
                 f"{result.first_loss:.4f} -> {result.last_loss:.4f}, {len(result.alarms)} alarms, {best}in {folder}"
             )
 

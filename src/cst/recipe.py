@@ -14,7 +14,7 @@ from cst.recipe_judges import JudgeSettings, SingleJudgeSettings, single_judges
 from cst.recipe_mixture import MixtureSettings, refuse_misfit
 from cst.recipe_models import ChatModelSettings, ModelSettings
 from cst.recipe_training import TrainingSettings
-from cst.records import Framing, Record, SafetyConfiguration, Sampling, Text, WordingKind
+from cst.records import NOT_WRITTEN_IF_NONE, Framing, Record, SafetyConfiguration, Sampling, Text, WordingKind
 from cst.templates import placeholders
 
 FileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -275,7 +275,9 @@ class Recipe(Record):
     mixing: dict[Text, Weight] = Field(
         default={}, description="Tasks with their share of the rows, as weights (docs/data.md); all rows by default."
     )
-    mixture: MixtureSettings | None = Field(default=None, description="Rows of supervised tuning (training.method).")
+    mixture: Annotated[MixtureSettings | None, NOT_WRITTEN_IF_NONE] = Field(
+        default=None, description="Rows of supervised tuning (training.method)."
+    )
     models: dict[FileName, tuple[Text, ...]] = Field(
         default_factory=_models_of_mixture,
         description="Models to train, by name, with their configurations; none named means all of them. By default "
