@@ -42,5 +42,9 @@ def test_an_adapter_that_has_changed_since_its_run_is_not_merged(tmp_path):
         merge("miniature", str(tmp_path / "adapter"), tmp_path / "merged", as_json=False)
 
 
+def test_the_sweep_is_an_embedded_recipe_too():
+    assert read_recipe(Path("sweep"), []).mixture is not None
+
+
 def test_overrides_reach_the_embedded_recipe():
     assert read_recipe(Path("miniature"), ["training.beta=0.7"]).training.beta == 0.7

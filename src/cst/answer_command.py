@@ -43,7 +43,7 @@ def _flag(name: str, help: str) -> Any:  # noqa: ANN401 - what typer calls an op
 HYPHENS_TOO: dict[str, Callable[[str], str]] = {"token_normalize_func": lambda word: word.replace("-", "_")}
 """Settings of the command with which `--base-model` is `--base_model`."""
 
-OptionalRecipe = Annotated[Path | None, typer.Argument(metavar="RECIPE", help="A recipe file, or `miniature`.")]
+OptionalRecipe = Annotated[Path | None, typer.Argument(metavar="RECIPE", help="A recipe file, `miniature` or `sweep`.")]
 Format = Annotated[
     Literal["jsonl", "md"],
     typer.Option(help="`md` also writes each model's answers as the paper published its own."),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, or `miniature`.")]
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, `miniature` or `sweep`.")]
 FolderOption = Annotated[Path | None, typer.Option("--folder", "-f", help="Run folder; by default runs/NAME.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given again.")]
 UpdateOption = Annotated[

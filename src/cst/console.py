@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from cst.budget import Budget
 from cst.markers import refuse_changed
+from cst.miniature import RECIPES, recipe_path
 from cst.mixture_facts import planned_mixture
 from cst.pipeline import Verb, run, steps
 from cst.preferences.mixtures import PartRows
@@ -53,15 +54,13 @@ def tell(line: str) -> None:
 
 
 def read_recipe(path: Path, overrides: Sequence[str]) -> Recipe:
-    """A recipe file, or the embedded one by the name `miniature`.
+    """A recipe file, or an embedded one by its name (`miniature`, `sweep`).
 
     Raises:
         RecipeError: There is no such recipe, or it can't be read.
     """
-    if str(path) == "miniature" and not path.is_file():
-        from cst.miniature import recipe_path
-
-        path = recipe_path()
+    if str(path) in RECIPES and not path.is_file():
+        path = recipe_path(str(path))
     return load_recipe(path, overrides)
 
 

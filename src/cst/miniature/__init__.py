@@ -12,6 +12,10 @@ def model_path() -> Path:
     return Path(__file__).parent / "model"
 
 
-def recipe_path() -> Path:
-    """The recipe of the demo, which goes by the name `miniature` on the command line."""
-    return Path(__file__).parent / "recipe.yaml"
+RECIPES = {"miniature": "recipe.yaml", "sweep": "recipe_sweep.yaml"}
+"""Files of the embedded recipes, by their names on the command line: the demo's, and the sweep's."""
+
+
+def recipe_path(name: str = "miniature") -> Path:
+    """An embedded recipe: a key of `RECIPES`."""
+    return Path(__file__).parent / RECIPES[name]
