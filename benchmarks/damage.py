@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cst.console import read_recipe
+from cst.commands.console import read_recipe
 from cst.errors import CstError, DataError
 from cst.journal import Call, Journal
 from cst.pipeline import Verb, run

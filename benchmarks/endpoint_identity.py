@@ -20,7 +20,7 @@ import torch
 
 import cst
 from cst.chat.local import LocalChat
-from cst.console import read_recipe
+from cst.commands.console import read_recipe
 from cst.miniature import model_path
 from cst.models.loading import load_model
 from cst.recipe import Recipe

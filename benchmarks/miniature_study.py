@@ -20,7 +20,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from cst.console import draw, tell
+from cst.commands.console import draw, tell
 from cst.errors import CstError, DataError
 from cst.miniature import prompts, recipe_path
 from cst.miniature.pretraining import PretrainingSettings, pretrain

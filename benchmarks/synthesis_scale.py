@@ -30,7 +30,8 @@ from pathlib import Path
 
 from cst.chat.base import ChatReply, ChatRequest, Sampling
 from cst.chat.pace import Pace
-from cst.console import export
+from cst.commands.console import export
+from cst.commands.synthesis import plan_synthesis
 from cst.journal import Journal
 from cst.pipeline import steps
 from cst.preferences.sources import AS_IT_IS
@@ -40,7 +41,6 @@ from cst.records import Prompt
 from cst.run_folder import RunFolder
 from cst.store import RecordFile, read_json, read_records, write_records
 from cst.synthesis.gates import faults_of_set
-from cst.synthesis_commands import plan_synthesis
 from cst.workshop import JOURNAL, Workshop
 from provenance import provenance
 

@@ -37,7 +37,9 @@ def test_a_model_must_be_named():
 
 
 def test_importing_it_all_loads_no_torch():
-    code = "import sys, cst.answering, cst.answer_command; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    code = (
+        "import sys, cst.answering, cst.commands.answers; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert done.stdout == "False False\n", done.stderr

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from cst.console import check
+from cst.commands.console import check
 from cst.planned_power import held_out_counts, power_lines, power_rows
 from cst.recipe_file import parse_recipe
 from cst.workshop import Workshop

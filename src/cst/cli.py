@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from cst.answer_command import ABOUT_FILES, HYPHENS_TOO, generate
-from cst.cli_mix import mix
-from cst.cli_options import (
+from cst.commands.answers import ABOUT_FILES, HYPHENS_TOO, generate
+from cst.commands.mix_options import mix
+from cst.commands.options import (
     FolderOption,
     JsonOption,
     MaxCallsOption,
@@ -22,9 +22,9 @@ from cst.cli_options import (
     SetOption,
     UpdateOption,
 )
-from cst.cli_score import score
+from cst.commands.score_options import score
+from cst.commands.sweep import sweep
 from cst.errors import CstError
-from cst.sweep_command import sweep
 
 app = typer.Typer(
     name="cst",
@@ -57,8 +57,8 @@ def _verb(verb: str) -> Callable[..., None]:
         max_cost: MaxCostOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        from cst import console
         from cst.budget import Budget
+        from cst.commands import console
 
         read = console.read_recipe(recipe, overrides or [])
         home, budget = console.folder_of(read, folder), Budget(max_calls=max_calls, max_cost=max_cost)
@@ -86,8 +86,8 @@ def synthesize(
     as_json: JsonOption = False,
 ) -> None:
     """`cst synthesize`: its help is that of the verb."""
-    from cst import synthesis_commands as commands
     from cst.budget import Budget
+    from cst.commands import synthesis as commands
     from cst.synthesis.shards import shard_of
 
     share = None if shard is None else shard_of(shard)
@@ -121,8 +121,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """`cst report`: its help is that of the verb."""
-    from cst import report_commands
     from cst.budget import Budget
+    from cst.commands import report as report_commands
 
     budget = Budget(max_calls=max_calls, max_cost=max_cost)
     report_commands.report(named, folder, overrides or [], update=update, budget=budget, output=output, as_json=as_json)
@@ -150,7 +150,7 @@ app.command("sweep")(sweep)
 @app.command()
 def check(recipe: RecipePath, overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Read a recipe, say what a run of it would do, and stop."""
-    from cst import console
+    from cst.commands import console
 
     console.check(recipe, overrides or [], as_json=as_json)
 
@@ -162,7 +162,7 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """The whole method on the embedded miniature model, from prompts to the paper's three tables."""
-    from cst import demonstration
+    from cst.commands import demo as demonstration
 
     demonstration.show(seeds, folder, as_json=as_json)
 
@@ -177,7 +177,7 @@ def chat(
     temperature: Annotated[float, typer.Option(min=0, max=5, help="0 is greedy.")] = 0.0,
 ) -> None:
     """Talk to a model of a run under a named configuration; two side by side with --compare."""
-    from cst import conversation
+    from cst.commands import chat as conversation
 
     configurations = [configuration] if compare is None else [configuration, compare]
     conversation.talk(folder, model, configurations, message=message, temperature=temperature)
@@ -196,7 +196,7 @@ def merge(
     as_json: JsonOption = False,
 ) -> None:
     """Write the start model with an adapter merged into its weights, and compare the answers of both."""
-    from cst import console
+    from cst.commands import console
 
     console.merge(model, adapter, out, chat_template=chat_template, as_json=as_json)
 
@@ -215,7 +215,7 @@ def export(
 
     The checksum of OUT is written to OUT.sha256, and bad rows to a file beside it.
     """
-    from cst import console
+    from cst.commands import console
     from cst.preferences.quarantine import quarantine_file
     from cst.preferences.sources import Reading
 
@@ -235,7 +235,7 @@ def export_results(
     as_json: JsonOption = False,
 ) -> None:
     """Write a report's tables as CSV and LaTeX, every score as CSV, and its figures as PDF."""
-    from cst import report_commands
+    from cst.commands import report as report_commands
 
     report_commands.export_results(folder, output, png=png, as_json=as_json)
 
@@ -255,8 +255,8 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Say what is in a file and what is wrong with it; the exit code is 0 if nothing is, and 1 if something is."""
-    from cst import console
     from cst.auditing.audit import audit as audited
+    from cst.commands import console
 
     found = audited(rows, format=format, held_out=held_out, tokenizer=tokenizer, max_length=max_length)
     console.show_audit(found, html, as_json=as_json)
@@ -290,8 +290,8 @@ def judge_card(
     Labels are original (harmful, unsafe, 0) and revised (harmless, safe, 1), or as --label says. Each answer is judged
     four times: as it is, and with three suffixes that try to talk the judge round.
     """
-    from cst import judge_card_command as command
     from cst.budget import Budget
+    from cst.commands import judge_card as command
     from cst.labelled_answers import LabelReading, pairs_of, sides_of
     from cst.records import Side
 
@@ -309,7 +309,7 @@ def card(
     model: Annotated[str, typer.Option(help="The model of the run, or that its rows were made for.")] = "cst",
 ) -> None:
     """Print a README.md for the Hub, with its YAML header, from the facts of a run folder."""
-    from cst import cards
+    from cst.hub_cards import pages as cards
 
     print((cards.dataset_card if of == "dataset" else cards.model_card)(folder, model), end="")
 

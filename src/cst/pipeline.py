@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from cst.budget import Budget
-from cst.capability_stage import capability_stage
-from cst.generation_stage import generation_stage
-from cst.judge_cards import card_stage
 from cst.kept_recipe import keep_recipe
-from cst.mixture_stage import demonstration_file_fingerprints, mixture_stages
 from cst.preferences.conditioning import condition_each
 from cst.recipe import Recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration
-from cst.robustness_stage import robustness_stage
-from cst.row_selection import origin_of, row_plan, write_rows
 from cst.run_folder import Outcome, RunFolder, Stage
-from cst.run_models import start_model, trained
-from cst.score_stage import score_stage
+from cst.stages.capabilities import capability_stage
+from cst.stages.generation import generation_stage
+from cst.stages.judge_cards import card_stage
+from cst.stages.mixture import demonstration_file_fingerprints, mixture_stages
+from cst.stages.robustness import robustness_stage
+from cst.stages.row_selection import origin_of, row_plan, write_rows
+from cst.stages.run_models import start_model, trained
+from cst.stages.scores import score_stage
+from cst.stages.sweep import is_sweep, sweep_stage
+from cst.stages.training import preferences_of, train_stage
+from cst.stages.training_evaluation import evaluation_curve_stage, set_apart
 from cst.store import RecordFile, read_records, stream_records, write_json, write_records
-from cst.sweep_stage import is_sweep, sweep_stage
-from cst.training_evaluation import evaluation_curve_stage, set_apart
-from cst.training_stage import preferences_of, train_stage
 from cst.workshop import EVALUATION_PROMPTS, Workshop, held_out_files
 
 if TYPE_CHECKING:

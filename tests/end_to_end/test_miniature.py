@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import cst
-from cst.console import read_recipe
+from cst.commands.console import read_recipe
 from cst.errors import RunFolderError
 from cst.records import Completion, Preference, Prompt, ResponsePair, Score
 from cst.store import read_json, read_records, write_records

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import cst
-from cst.console import read_recipe
+from cst.commands.console import read_recipe
 from cst.miniature.prompts import configurations, training_prompts
 from cst.preferences.conditioning import condition
 from cst.preferences.exports import export_preferences

@@ -1,0 +1,55 @@
+"""What the demo expects is held against what was seen, and a miss is called a miss."""
+
+import pytest
+
+from cst.commands.demo import EXPECTATIONS, expectations_of
+from cst.evaluation.capability import CapabilityChange, CapabilityScore
+from cst.records import Score
+from cst.store import write_json
+
+
+def score(expected, followed: int) -> Score:
+    place = {name: getattr(expected, name) for name in ("model", "task", "configuration", "wordings", "temperature")}
+    return Score(**place, followed=followed, n=100, unscored=1, low=0.1, high=0.9, interval="wilson")
+
+
+def capability(difference: float) -> CapabilityScore:
+    change = CapabilityChange(
+        against="base", difference=difference, low=-0.1, high=0.1, only_model=1, only_against=2, p_value=1.0
+    )
+    return CapabilityScore(
+        model="cst", set="facts", configuration="none", system_prompt=None, chat_template=None, num_fewshot=0,
+        metric="acc", mean=0.6, n=100, unscored=0, low=0.5, high=0.7, interval="wilson", change=change,
+    )  # fmt: skip
+
+
+def seen(folder, followed, difference=0.0):
+    write_json(folder / "scores.json", [score(expected, followed(expected)) for expected in EXPECTATIONS])
+    write_json(folder / "capability.json", [capability(difference)])
+    return expectations_of(folder)
+
+
+def test_figures_inside_are_met_and_carry_n_unscored_and_interval(tmp_path):
+    lines = seen(tmp_path, lambda expected: round(50 * (expected.at_least + min(expected.at_most, 1.0))))
+    assert all(line.met for line in lines)
+    assert all("n=100" in line.figure and "unscored" in line.figure and "[" in line.figure for line in lines)
+
+
+def test_figures_outside_are_not_met(tmp_path):
+    def outside(expected) -> int:
+        return round(100 * expected.at_least) - 1 if expected.at_least else round(100 * expected.at_most) + 1
+
+    lines = seen(tmp_path, outside, difference=-0.04)
+    assert not any(line.met for line in lines)
+
+
+@pytest.mark.parametrize(("difference", "met"), [(0.03, True), (0.04, False), (-0.03, True), (-0.04, False)])
+def test_a_capability_set_may_neither_rise_nor_fall_by_more(tmp_path, difference, met):
+    assert seen(tmp_path, lambda _expected: 50, difference)[-1].met is met
+
+
+def test_a_score_that_is_missing_is_an_error(tmp_path):
+    write_json(tmp_path / "scores.json", [])
+    write_json(tmp_path / "capability.json", [])
+    with pytest.raises(ValueError, match="not enough values"):
+        expectations_of(tmp_path)
