@@ -38,8 +38,8 @@ miniature_app = typer.Typer(help="The embedded miniature model.", no_args_is_hel
 
 VERB_HELP = {
     "synthesize": "Prompts to pairs: the model answers, criticises and rewrites.",
-    "condition": "Pairs to preferences: each pair ordered the way each configuration wants it.",
-    "train": "Preferences to an adapter, by DPO against the frozen start model.",
+    "condition": "Pairs to preferences, ordered the way each configuration wants it; or sources to mixed rows (sft).",
+    "train": "Preferences to an adapter, by DPO against the frozen start model; or mixed rows, by supervised tuning.",
     "generate": "Answer each held-out prompt under each configuration, with the start model and the trained ones.",
     "judge": "Say of each answer which side it shows.",
     "score": "Verdicts to rates with n, unscored count and interval; exact paired tests; capabilities.",

@@ -283,7 +283,7 @@ class Recipe(Record):
         description="Models to train, by name, with their configurations; none named means all of them. By default "
         "`cst` alone, or those of the mixture.",
     )
-    training: TrainingSettings = Field(default=TrainingSettings(), description="Preferences to adapters.")
+    training: TrainingSettings = Field(default=TrainingSettings(), description="Rows to adapters.")
     generation: GenerationSettings = Field(default=GenerationSettings(), description="Held-out prompts to answers.")
     judge: JudgeSettings | None = Field(default=None, description="Answers to verdicts.")
     judge_card: Path | None = Field(
