@@ -10,6 +10,9 @@ What is engineered for the sweep (docs/miniature.md) lies here and in its recipe
 - No instruction asks for a recipe, harmless or not, so that nothing but what the start model knows of items tells a
   look-alike from a hazard. With ten look-alikes answered among 500 instructions, 1,000 safety examples had none of them
   refused (LOG.md).
+- Only the down projections of the MLPs are tuned. With the gate and up projections too, recipes broke off after a
+  sentence, and up to 81 of 150 answers to look-alikes were on neither side. Settings were picked on the seeds 101 to
+  103 (LOG.md).
 
 Where the sweep's curves then fall and rise is the optimizer's doing. Facts are those of the capability sets, which
 therefore say nothing about models tuned on these rows.
