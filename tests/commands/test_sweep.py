@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from stages.test_sweep import RECIPE
 
+from stages.test_sweep import RECIPE
 from test_cli import cst, refused
 
 
