@@ -30,7 +30,7 @@ def _metric_of_method(read: dict[str, Any]) -> Metric:
 
 
 class TrainingSettings(Record):
-    """Preferences to an adapter. Names are Hugging Face's where one exists; rates and ranks are the paper's."""
+    """Rows to an adapter. Names are Hugging Face's where one exists; rates and ranks are the paper's."""
 
     method: Literal["dpo", "sft"] = Field(
         default="dpo",
