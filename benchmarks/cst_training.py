@@ -14,7 +14,7 @@ from cst.recipe import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import tokenize
 from cst.training.policy import policy_of
-from cst.training.preferring import Preferring
+from cst.training.preference_objective import PreferenceObjective
 from cst.training.recomputation import recomputing
 from cst.training.reference import reference_logps
 from cst.training.scoring import scorer_of
@@ -39,7 +39,7 @@ def train_with_cst(setup: Setup, turns: Turns) -> None:
         policy_of(loaded, settings) as policy,
         recomputing(policy, needed=setup.gradient_checkpointing),
     ):
-        objective = Preferring(rows, reference, settings, Path(scratch))
+        objective = PreferenceObjective(rows, reference, settings, Path(scratch))
         work = Work(rows, objective, policy, settings, accelerator, scorer, Path(scratch))
         optimizer = make_optimizer(policy, settings)
         turns.ready(fingerprint([(row.chosen.tokens, row.rejected.tokens) for row in rows]))
@@ -66,7 +66,7 @@ def our_settings(setup: Setup) -> TrainingSettings:
     )
 
 
-def _fill_in_reference(objective: Preferring, work: Work, indices: range, start_model: LoadedModel) -> float:
+def _fill_in_reference(objective: PreferenceObjective, work: Work, indices: range, start_model: LoadedModel) -> float:
     """Compute the reference log-probs of these rows, in place; seconds."""
     started = time.perf_counter()
     with redirect_stderr(StringIO()):  # it shows its progress, which for one step is noise

@@ -237,5 +237,5 @@ def test_the_set_itself_is_not_written_over(model, asked):
 
 @pytest.mark.parametrize("device", ["abacus", "cuda:99"])
 def test_a_device_that_is_not_there_is_named(model, asked, tmp_path, device):
-    with pytest.raises(ModelError, match=f"device={device} can't be used"):
+    with pytest.raises(ModelError, match=f"device='{device}' can't be used here"):
         generate_answers(asked, tmp_path / "out.json", settings(model, device=device))

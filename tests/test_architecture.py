@@ -385,10 +385,3 @@ def test_a_file_holds_one_idea_and_a_function_too(path):
 
     assert text.count("\n") <= 400
     assert [f.name for f in functions if (f.end_lineno or 0) - f.lineno >= 60] == []
-
-
-def test_the_public_names_are_there_and_complete():
-    import cst
-
-    assert sorted(cst.__all__) == sorted(cst._HOMES)
-    assert [name for name in cst.__all__ if getattr(cst, name).__name__ != name] == []

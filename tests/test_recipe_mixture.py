@@ -11,8 +11,8 @@ HELD_OUT = (
 )
 
 
-def recipe(text: str):
-    return parse_recipe(f"name: try\nmodel: {{path: miniature}}\n{text}", where="try.yaml")
+def recipe(text: str, *overrides: str):
+    return parse_recipe(f"name: try\nmodel: {{path: miniature}}\n{text}", overrides, where="try.yaml")
 
 
 def sft(training: str = "", *, mixture: str = "safety_counts: [0, 5]", more: str = ""):
@@ -21,6 +21,22 @@ def sft(training: str = "", *, mixture: str = "safety_counts: [0, 5]", more: str
 
 def test_models_are_named_after_their_safety_examples():
     assert list(sft().models) == ["safety-0", "safety-5"]
+
+
+def test_what_follows_from_other_keys_follows_their_overrides():
+    text = f"{MIXTURE.replace('MORE', 'safety_counts: [0, 5]')}\ntraining: {{method: sft}}\n"
+    assert list(recipe(text, "mixture.safety_counts=[0, 7]").models) == ["safety-0", "safety-7"]
+
+    made = recipe("", "training.method=sft", "mixture.instructions=[{kind: file, path: a.json}]")
+    assert (list(made.models), made.training.metric_for_best_model) == (["sft"], "eval_loss")
+
+
+def test_what_is_written_stays_under_overrides():
+    text = f"{MIXTURE.replace('MORE', 'safety_counts: [0]')}\nmodels: {{safety-0: []}}\n"
+    text += "training: {method: sft, metric_for_best_model: mean_rate}"
+    assert recipe(text, "training.beta=0.1").training.metric_for_best_model == "mean_rate"
+    with pytest.raises(RecipeError, match=r"models names \['safety-0'\], and the mixture makes .* leave models out"):
+        recipe(text, "mixture.safety_counts=[7]")
 
 
 @pytest.mark.parametrize(

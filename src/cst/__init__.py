@@ -10,14 +10,17 @@ The method in seven calls:
     verdicts = cst.judge(completions, judge)
     scores = cst.score(completions, verdicts, configurations)
 
-and `cst.render_report(folder)` for a run folder. Names are imported when they are first used, so `import cst` is quick
-and doesn't import torch.
+`cst.fine_tune(demonstrations, ...)` in place of `condition` and `train` is supervised tuning, and
+`cst.render_report(folder)` makes a run folder's report. Names are imported when they are first used, so `import cst` is
+quick and doesn't import torch.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cst.answering import generate_answers
+    from cst.answering_settings import AnsweringSettings
     from cst.budget import Budget
     from cst.chat.endpoint import Endpoint
     from cst.chat.journalled import Journalled
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from cst.models.loading import load_classifier, load_model
     from cst.pipeline import run
     from cst.preferences.conditioning import condition
-    from cst.preferences.sources import read_preferences, read_prompts
+    from cst.preferences.sources import read_demonstrations, read_preferences, read_prompts
     from cst.recipe import (
         ContrastSettings,
         Recipe,
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from cst.training.supervised import fine_tune
 
 _HOMES = {
+    "AnsweringSettings": "cst.answering_settings",
     "Budget": "cst.budget",
     "CallableJudge": "cst.evaluation.judges.plain",
     "ChatJudge": "cst.evaluation.judges.chat",
@@ -108,10 +112,12 @@ _HOMES = {
     "condition": "cst.preferences.conditioning",
     "fine_tune": "cst.training.supervised",
     "generate": "cst.evaluation.generation",
+    "generate_answers": "cst.answering",
     "judge": "cst.evaluation.judges.base",
     "load_classifier": "cst.models.loading",
     "load_model": "cst.models.loading",
     "load_recipe": "cst.recipe_file",
+    "read_demonstrations": "cst.preferences.sources",
     "read_preferences": "cst.preferences.sources",
     "read_prompts": "cst.preferences.sources",
     "read_rubric": "cst.evaluation.judges.rubric",
@@ -127,6 +133,7 @@ _HOMES = {
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnsweringSettings",
     "Budget",
     "CallableJudge",
     "ChatJudge",
@@ -165,10 +172,12 @@ __all__ = [
     "condition",
     "fine_tune",
     "generate",
+    "generate_answers",
     "judge",
     "load_classifier",
     "load_model",
     "load_recipe",
+    "read_demonstrations",
     "read_preferences",
     "read_prompts",
     "read_rubric",

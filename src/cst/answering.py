@@ -85,7 +85,7 @@ def base_of(adapter: str) -> str:
     from cst.models.folders import ADAPTER_FILES, adapter_folder
 
     path = adapter_folder(adapter) / ADAPTER_FILES[0]
-    config: object = read_json(path) if path.is_file() else None
+    config: object = read_json(path)
     base: object = config.get("base_model_name_or_path") if isinstance(config, dict) else None
     if not isinstance(base, str) or not base:
         raise ModelError(f"{path} doesn't say which model {adapter} was made for. Name it with base_model.")
@@ -98,7 +98,6 @@ def _loaded(base: str, settings: AnsweringSettings) -> "LoadedModel":
     adapter = settings.lora_weights
     if adapter is not None and Path(adapter).is_dir():
         refuse_changed(Path(adapter))
-    _refuse_absent(settings.device)
     return load_model(
         model_folder(base),
         dtype=settings.dtype,
@@ -108,17 +107,6 @@ def _loaded(base: str, settings: AnsweringSettings) -> "LoadedModel":
         merge_adapter=True,  # where that is exact enough; the journal's key tells merged from unmerged
         chat_template=settings.prompt_template_path,
     )
-
-
-def _refuse_absent(device: str | None) -> None:
-    import torch
-
-    from cst.models.folders import first_line
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has it
-        raise ModelError(f"device={device} can't be used: {first_line(error)}. Name another, such as cpu.") from error
 
 
 def _answered(questions: InstructionFile, replies: Sequence[ChatReply], used: Parameters) -> AnswerFile:

@@ -38,8 +38,8 @@ miniature_app = typer.Typer(help="The embedded miniature model.", no_args_is_hel
 
 VERB_HELP = {
     "synthesize": "Prompts to pairs: the model answers, criticises and rewrites.",
-    "condition": "Pairs to preferences, ordered the way each configuration wants it; or sources to mixed rows (sft).",
-    "train": "Preferences to an adapter, by DPO against the frozen start model; or mixed rows, by supervised tuning.",
+    "condition": "Pairs to preferences, each ordered the way each configuration wants it; or sources to a mixture.",
+    "train": "Preferences to an adapter, by DPO against the frozen start model; a mixture by supervised tuning.",
     "generate": "Answer each held-out prompt under each configuration, with the start model and the trained ones.",
     "judge": "Say of each answer which side it shows.",
     "score": "Verdicts to rates with n, unscored count and interval; exact paired tests; capabilities.",
@@ -305,7 +305,7 @@ def judge_card(
 @app.command()
 def card(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")],
-    of: Annotated[Literal["dataset", "model"], typer.Option(help="Of the preference rows, or of the trained model.")],
+    of: Annotated[Literal["dataset", "model"], typer.Option(help="Of the rows to train on, or of the trained model.")],
     model: Annotated[str, typer.Option(help="The model of the run, or that its rows were made for.")] = "cst",
 ) -> None:
     """Print a README.md for the Hub, with its YAML header, from the facts of a run folder."""

@@ -51,7 +51,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, where: str, folder
     recipe = _from_folder(_validated(cast(dict[str, Any], values), where), folder)
     if not overrides:
         return recipe
-    tree = recipe.model_dump(mode="json")
+    tree = _without_derived(recipe.model_dump(mode="json"), recipe)
     for override in overrides:
         _override(tree, override)
     return _validated(tree, f"{where} with {' '.join(f'--set {override}' for override in overrides)}")
@@ -62,6 +62,18 @@ def _validated(tree: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(f"{where}: {_complaint(error)}") from error
+
+
+def _without_derived(tree: dict[str, Any], record: BaseModel) -> dict[str, Any]:
+    """A record's values without those that nobody wrote and that follow from others, which may be overridden."""
+    kept = dict(tree)
+    for name, field in type(record).model_fields.items():
+        value = getattr(record, name)
+        if isinstance(value, BaseModel):
+            kept[name] = _without_derived(kept[name], value)
+        elif field.default_factory_takes_validated_data and name not in record.model_fields_set:
+            del kept[name]
+    return kept
 
 
 def _read_yaml(text: str, where: str) -> object:
@@ -169,4 +181,4 @@ def _from_folder(recipe: Recipe, folder: Path) -> Recipe:
             return [moved(inner) for inner in cast(Sequence[object], value)]
         return value
 
-    return Recipe.model_validate(moved(recipe.model_dump()))
+    return Recipe.model_validate(moved(recipe.model_dump(exclude_unset=True)))

@@ -86,6 +86,24 @@ def test_the_card_tells_licences_counts_and_fingerprints(folder):
     assert str(folder) not in card
 
 
+def test_the_card_tells_how_many_rows_were_drawn_of_each_source(folder):
+    """Of several files, rows are drawn together; a row that can't be used is none of them."""
+    (folder / "more.json").write_text(json.dumps([row("other", number) for number in range(10)]))
+    care = [row("care", number) for number in range(12)] + [row("thing", 1, given="A note.")]
+    (folder / "safety.json").write_text(json.dumps(care))
+    files = [str(folder / name) for name in ("alpaca.json", "more.json")]
+    safety = ingredients("safety", [str(folder / "safety.json")], [])
+    mix(folder / "out", ingredients("instructions", files, []), safety, MixSettings(25, [3], 0, ".json"), as_json=False)
+    written = json.loads((folder / "out/safety-3.json").read_text())
+    others = sum("other" in each["instruction"] for each in written)
+    card = (folder / "out/README.md").read_text()
+
+    assert 0 < others < 10
+    assert f"| instructions | `alpaca.json` | {25 - others} |" in card
+    assert f"| instructions | `more.json` | {others} |" in card
+    assert "| safety | `safety.json` | 13 |" in card
+
+
 @pytest.mark.parametrize(
     ("licenses", "said"), [(("mit", "mit"), {"license": "mit"}), ((), {}), (("cc0-1.0", "mit"), {"license": "other"})]
 )

@@ -32,6 +32,15 @@ def test_there_are_twelve_families_and_a_control():
     assert override(prompt(history=BEFORE), "plain", OTHER) == prompt(history=BEFORE)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_input_stays_apart_where_it_still_ends_the_text(family):
+    before = prompt(text="Sort these.\n3 1 2", input="3 1 2")
+    asked = override(before, family, OTHER).turns[-1]
+
+    assert asked.input == ("3 1 2" if asked.content.endswith("\n3 1 2") else "")
+    assert before.text in asked.content
+
+
 @EVERY_OVERRIDE
 def test_an_override_changes_the_turns_alone(family):
     before = prompt(topic="t", system_prompt="s", groups={"frame": "1"}, history=BEFORE)

@@ -221,6 +221,17 @@ def test_a_model_card_names_the_method_and_the_mixture(tuned):
     assert header(card)["datasets"] == ["some-owner/things"]
 
 
+def test_a_model_card_tells_rows_that_were_dropped_or_cut(tuned):
+    home = tuned / "models/safety-3"
+    outcome = {"steps": 2, "rows": 9, "dropped": 3, "first_loss": 2.0, "last_loss": 1.0, "tuned": "adapter"}
+    write_json(home / "result.json", outcome)
+    write_records(home / "metrics.jsonl", [])
+    assert "3 rows were dropped as too long. Mean loss" in model_card(tuned, "safety-3")
+
+    write_json(home / "result.json", outcome | {"cut": 4})
+    assert "3 rows were dropped as too long, 4 were cut and end without an end token." in model_card(tuned, "safety-3")
+
+
 @pytest.mark.parametrize(("card", "kind"), [(dataset_card, DatasetCard), (model_card, ModelCard)])
 def test_the_hub_s_own_reader_takes_the_header_as_it_is(folder, card, kind):
     made = card(folder, "cst")

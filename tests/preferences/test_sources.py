@@ -179,6 +179,9 @@ def test_a_held_out_prompt_that_was_trained_on_is_refused():
 
     with pytest.raises(DataError, match="Held-out prompt q is the training prompt p; take one of the two out"):
         list(without_held_out([PROMPT], [other]))
+    given = Prompt(id="i", text="Sort.\n3 1", input="3 1", task="t")
+    with pytest.raises(DataError, match="Held-out prompt h is the training prompt i"):
+        list(without_held_out([given], [given.model_copy(update={"id": "h", "input": ""})]))
     unlike = [other.model_copy(update={"system_prompt": None}), other.model_copy(update={"text": "y"})]
     assert list(without_held_out([PROMPT], unlike)) == [PROMPT]
 

@@ -17,7 +17,7 @@ from cst.training.policy import policy_of
 from cst.training.results import TrainingResult
 from cst.training.scoring import scorer_of
 from cst.training.step import Work, make_optimizer, take_step
-from cst.training.supervised import Demonstrating, fine_tune
+from cst.training.supervised import SupervisedObjective, fine_tune
 
 _ITEMS = ("fire", "a potion", "storms", "traps", "rain", "glass")
 
@@ -62,7 +62,7 @@ def work_on(loaded: LoadedModel, settings: TrainingSettings, rows: list[Tokenize
             if "lora_B" in name:
                 nn.init.normal_(parameter, std=0.1, generator=generator)
         scorer = scorer_of(loaded, settings, rows)
-        yield Work(rows, Demonstrating(rows), policy, settings, Accelerator(cpu=True), scorer, Path("unused"))
+        yield Work(rows, SupervisedObjective(rows), policy, settings, Accelerator(cpu=True), scorer, Path("unused"))
 
 
 def step_of(work: Work, rows: list[int]) -> tuple[float, dict[str, Tensor]]:

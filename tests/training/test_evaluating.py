@@ -14,7 +14,7 @@ from cst.errors import BudgetError, TrainingError
 from cst.models.loading import LoadedModel, load_model
 from cst.records import Completion, Verdict
 from cst.training.checkpoints import checkpoints
-from cst.training.evaluating import Exam, HeldOut, check_evaluation
+from cst.training.evaluating import EvaluationSet, HeldOut, check_evaluation
 from cst.training.loop import train
 from cst.training.results import TrainingResult
 
@@ -194,7 +194,7 @@ def test_another_set_of_prompts_is_another_training(loaded: LoadedModel, tmp_pat
 )
 def test_what_can_not_be_evaluated_is_refused(every: int | None, asked: HeldOut | None, sharded: bool, says: str):
     with pytest.raises(TrainingError, match=says):
-        check_evaluation(settings(eval_steps=every), Exam(asked), sharded=sharded)
+        check_evaluation(settings(eval_steps=every), EvaluationSet(asked), sharded=sharded)
 
 
 @pytest.mark.parametrize("training", [True, False])

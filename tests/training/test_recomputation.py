@@ -13,7 +13,7 @@ from tiny import mirrored_preferences
 from cst.models.loading import LoadedModel
 from cst.training.batches import tokenize
 from cst.training.policy import policy_of
-from cst.training.preferring import Preferring
+from cst.training.preference_objective import PreferenceObjective
 from cst.training.recomputation import USABLE, kept_bytes, memory_need, must_recompute, recomputing
 from cst.training.scoring import scorer_of
 from cst.training.step import Work
@@ -32,7 +32,7 @@ def work_on(loaded: LoadedModel, folder: Path, **changes: object) -> Iterator[Wo
     rows, asked = tokenize(mirrored_preferences(), loaded.renderer), settings(**changes)
     with policy_of(loaded, asked) as policy:
         scorer = scorer_of(loaded, asked, rows)
-        objective = Preferring(rows, torch.zeros(len(rows), 2), asked, folder / "unused")
+        objective = PreferenceObjective(rows, torch.zeros(len(rows), 2), asked, folder / "unused")
         yield Work(rows, objective, policy, asked, Accelerator(cpu=True), scorer, folder)
 
 

@@ -17,6 +17,7 @@ from cst.models.loading import LoadedModel, load_model
 from cst.models.rendering import Renderer
 from cst.records import Demonstration, Message
 from cst.training.demonstrations import TokenizedDemonstration, tokenize_demonstrations, with_inputs
+from cst.training.evaluating import EvaluationSet, evaluate
 from cst.training.loop import train
 from cst.training.scoring import Packed
 from cst.training.supervised import fine_tune
@@ -191,6 +192,17 @@ def test_the_validation_loss_is_that_of_the_saved_weights(kind: str, loaded: Loa
     assert evaluation.metric == -evaluation.loss
     assert (evaluation.rows, evaluation.tokens) == (5, sum(row.labels for row in rows))
     assert evaluation.scalars() == {"eval/metric": evaluation.metric, "eval/loss": evaluation.loss}
+
+
+def test_a_validation_loss_that_is_no_number_is_told_with_its_row(loaded: LoadedModel):
+    """Weights that an update broke: the next step would find out, and after the last one there is none."""
+    rows = tokenized()
+    with work_on(loaded, sft(), rows) as work:
+        evaluation_set = EvaluationSet(validation=rows[3:5])
+        assert evaluate(evaluation_set, loaded, work).rows == 2
+        next(p for name, p in work.policy.named_parameters() if "lora_B" in name).data.fill_(torch.nan)
+        with pytest.raises(TrainingError, match=r"loss of 2 of 2 validation rows isn't finite \('row-3' first\)"):
+            evaluate(evaluation_set, loaded, work)
 
 
 def unlearning(loaded: LoadedModel, folder: Path, **changes: object) -> list[float]:

@@ -7,11 +7,13 @@ One file a number of safety examples, each with its checksum. Safety-Tuned LLaMA
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 from cst.commands.console import tell
 from cst.errors import DataError
-from cst.hub_cards.mixture_facts import MixtureFile, file_source
+from cst.hub_cards.mixture_facts import MixtureFile, MixtureSource, file_source
 from cst.hub_cards.mixtures import mixture_card
 from cst.preferences.exports import export_demonstrations
 from cst.preferences.mixtures import Part, Parts, SourceRows, mixture, parts_of
@@ -23,6 +25,9 @@ from cst.store import fingerprint_of_file, write_text
 
 FORMAT = "instruction-output"
 """The original's columns: instruction, input, output."""
+
+ByFile: TypeAlias = Sequence[Sequence[Demonstration]]
+"""The rows of each file of a part."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,13 @@ def mix(out: Path, instructions: Ingredients, safety: Ingredients, settings: Mix
     Raises:
         DataError: A file can't be used, or has fewer rows than a mixture needs; nothing is written then.
     """
-    parts = _parts(out, instructions, safety, settings)
+    instruction_rows, safety_rows = (_rows(out, each, settings) for each in (instructions, safety))
+    parts = _parts(instruction_rows, safety_rows, settings)
     _refuse_more_than_there_are(parts, settings.counts)
     files = list(_written(out, parts, settings))
     sources = [
-        file_source(each.part, path, None, license)
-        for each in (instructions, safety)
-        for path, license in zip(each.paths, each.licenses, strict=True)
+        *_sources(instructions, instruction_rows, parts.instructions),
+        *_sources(safety, safety_rows, parts.safety),
     ]
     configs = [{"config_name": Path(file.name).stem, "data_files": file.name} for file in files]
     write_text(out / "README.md", mixture_card(out.name, files, sources, seed=settings.seed, more={"configs": configs}))
@@ -99,22 +104,31 @@ def mix(out: Path, instructions: Ingredients, safety: Ingredients, settings: Mix
         tell(f"{out / file.name}: {'; '.join(map(str, file.counts))}")
 
 
-def _parts(out: Path, instructions: Ingredients, safety: Ingredients, settings: MixSettings) -> Parts:
-    gate = GateSettings().close_to_held_out
+def _rows(out: Path, given: Ingredients, settings: MixSettings) -> ByFile:
+    aside = [quarantine_file(out / "quarantine", path) for path in given.paths]
+    readings = [Reading(quarantine=file, skip_bad_rows=settings.skip_bad_rows) for file in aside]
+    return [
+        list(stream_demonstrations(path, task=given.part, reading=reading))
+        for path, reading in zip(given.paths, readings, strict=True)
+    ]
+
+
+def _parts(instructions: ByFile, safety: ByFile, settings: MixSettings) -> Parts:
+    """The rows of a part are drawn from all its files together."""
     return parts_of(
-        [SourceRows(list(_rows(out, instructions, settings)), settings.n, "--n")],
-        [SourceRows(list(_rows(out, safety, settings)), None, "--safety")],
+        [SourceRows([*chain(*instructions)], settings.n, "--n")],
+        [SourceRows([*chain(*safety)], None, "--safety")],
         held_out=[prompt for path in settings.held_out for prompt in read_prompts(path)],
-        close_to_held_out=gate,
+        close_to_held_out=GateSettings().close_to_held_out,
         seed=settings.seed,
     )
 
 
-def _rows(out: Path, given: Ingredients, settings: MixSettings) -> Iterator[Demonstration]:
-    for path in given.paths:
-        aside = quarantine_file(out / "quarantine", path)
-        reading = Reading(quarantine=aside, skip_bad_rows=settings.skip_bad_rows)
-        yield from stream_demonstrations(path, task=given.part, reading=reading)
+def _sources(given: Ingredients, read: ByFile, drawn: Sequence[Demonstration]) -> Iterator[MixtureSource]:
+    """Each file with how many of its rows were drawn."""
+    ids = {row.id for row in drawn}
+    for path, license, rows in zip(given.paths, given.licenses, read, strict=True):
+        yield file_source(given.part, path, sum(row.id in ids for row in rows), license)
 
 
 def _refuse_more_than_there_are(parts: Parts, counts: Sequence[int]) -> None:

@@ -73,8 +73,7 @@ class Evidence:
     """The records of one run folder; lists are empty where `missing` names their file.
 
     `scores` are those of prompts as they are, `framed` those of prompts put in other ways. A run may do without a
-    judge's card; scores are corrected by one alone. Rows are
-    preferences, or demonstrations in supervised tuning.
+    judge's card; scores are corrected by one alone. Rows are preferences, or demonstrations in supervised tuning.
     """
 
     name: str

@@ -51,13 +51,15 @@ _TEXTS: dict[OverrideFamily, str] = {
 def override(prompt: Prompt, family: OverrideFamily, other_wording: str) -> Prompt:
     """The prompt as a user would put it who wants the configuration of `other_wording`; id, task and topic stay.
 
-    Only `second_turn` adds to the history; `plain` is the prompt itself. A wording that nobody translated
-    (`cst.evaluation.translations`) stays in English within the sentence of another language.
+    Only `second_turn` adds to the history; `plain` is the prompt itself. An input that no longer ends the text is a
+    part of it like any other. A wording that nobody translated (`cst.evaluation.translations`) stays in English within
+    the sentence of another language.
     """
     wording = _as_written(other_wording, family)
     text = fill(_TEXTS[family], {"wording": wording, "prompt": prompt.text})
     history = (*prompt.history, *_exchange(wording)) if family == "second_turn" else prompt.history
-    return prompt.model_copy(update={"text": text, "history": history})
+    given = prompt.input if text.endswith(f"\n{prompt.input}") else ""
+    return prompt.model_copy(update={"text": text, "history": history, "input": given})
 
 
 def _as_written(wording: str, family: OverrideFamily) -> str:

@@ -14,6 +14,7 @@ from cst.hub_cards.mixtures import demonstrations_card
 from cst.hub_cards.text import header, render, size_category
 from cst.markers import refuse_changed
 from cst.recipe import Recipe
+from cst.recipe_training import OF_DPO
 from cst.records import Demonstration, Preference, Score
 from cst.stages.mixture import demonstrations_of
 from cst.stages.training import preferences_of
@@ -122,8 +123,8 @@ def _model_header(recipe: Recipe) -> dict[str, object]:
 
 def _settings(recipe: Recipe) -> list[tuple[str, object]]:
     """The settings of training, and how the start model was loaded; where the reference was kept changes nothing."""
-    of_dpo = {"loss_type", "beta", "nll_weight"} if recipe.training.method == "sft" else set[str]()
-    training = recipe.training.model_dump(mode="json", exclude={"reference", "report_to", *of_dpo})
+    silent = OF_DPO if recipe.training.method == "sft" else ()
+    training = recipe.training.model_dump(mode="json", exclude={"reference", "report_to", *silent})
     model = recipe.model.model_dump(mode="json", include={"dtype", "quantization", "system_policy"})
     return [(name, value) for name, value in (model | training).items() if value is not None]
 

@@ -19,7 +19,7 @@ _HONOURED = (
     *("lora_dropout", "fan_in_fan_out", "modules_to_save"),
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
 )
-"""What decides an adapter's answers; tests/models/test_adapters.py compares each with peft's own loading."""
+"""What decides an adapter's answers; tests/models/test_adapter_config.py compares each with peft's own loading."""
 
 _OF_NO_EFFECT = {
     *(

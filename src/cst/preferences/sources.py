@@ -301,7 +301,9 @@ def without_repeats(records: Iterable[R], where: Path | str) -> Iterator[R]:
     for record in records:
         digest = hashlib.blake2b(record.id.encode(), digest_size=ID_DIGEST_BYTES).digest()
         if digest in seen:
-            raise DataError(f"{where} has the id {record.id!r} twice; give each row an id of its own.")
+            raise DataError(
+                f"{where} has the id {record.id!r} twice; give each row an id of its own, and each file its own name."
+            )
         seen.add(digest)
         yield record
 
@@ -310,11 +312,15 @@ def without_held_out(training: Iterable[Prompt], held_out: Iterable[Prompt]) -> 
     """The training prompts as they come; a score on prompts that were trained on says nothing.
 
     Raises:
-        DataError: A training prompt has the turns and system prompt of a held-out prompt.
+        DataError: A training prompt has the turns and system prompt of a held-out prompt, its input apart or not.
     """
-    kept = {(prompt.turns, prompt.system_prompt): prompt.id for prompt in held_out}
+    kept = {_said(prompt): prompt.id for prompt in held_out}
     for prompt in training:
-        twin = kept.get((prompt.turns, prompt.system_prompt))
+        twin = kept.get(_said(prompt))
         if twin is not None:
             raise DataError(f"Held-out prompt {twin} is the training prompt {prompt.id}; take one of the two out.")
         yield prompt
+
+
+def _said(prompt: Prompt) -> tuple[str | None, ...]:
+    return prompt.system_prompt, *(turn.content for turn in prompt.turns)

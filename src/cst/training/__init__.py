@@ -1,1 +1,1 @@
-"""Preferences to an adapter."""
+"""Preferences or demonstrations to an adapter."""

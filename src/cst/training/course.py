@@ -21,7 +21,7 @@ from cst.training.checkpoints import (
     save_checkpoint,
     step_folder,
 )
-from cst.training.evaluating import Exam, evaluate
+from cst.training.evaluating import EvaluationSet, evaluate
 from cst.training.meters import StepLine, alarms
 from cst.training.policy import save_policy
 from cst.training.results import CHECKPOINTS, METRICS, SNAPSHOTS
@@ -32,7 +32,7 @@ from cst.training.stopping import best_step, is_enough
 logger = logging.getLogger(__name__)
 
 
-def run_course(work: Work, loaded: LoadedModel, exam: Exam, description: str) -> list[StepLine]:
+def run_course(work: Work, loaded: LoadedModel, evaluation_set: EvaluationSet, description: str) -> list[StepLine]:
     """All steps from the last checkpoint on; the metrics of all steps from the first on."""
     settings, main = work.settings, work.accelerator.is_main_process
     plan = plan_steps(
@@ -52,8 +52,8 @@ def run_course(work: Work, loaded: LoadedModel, exam: Exam, description: str) ->
         epoch, rate = seen / len(work.rows), learning_rate(index, len(plan), settings)
         line = take_step(work, optimizer, plan[index], step=index + 1, epoch=epoch, rate=rate)
         last = line.step == len(plan)
-        if exam.is_due(line.step, every=settings.eval_steps, last=last):
-            line = line.model_copy(update={"evaluation": evaluate(exam, loaded, work)})
+        if evaluation_set.is_due(line.step, every=settings.eval_steps, last=last):
+            line = line.model_copy(update={"evaluation": evaluate(evaluation_set, loaded, work)})
         _tell(work, metrics, line)
         metrics.append(line)
         if main:

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from torch import nn
+from torch import Tensor, nn
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
@@ -50,7 +50,7 @@ class HeldOut(Protocol):
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvaluationSet:
     """What a policy is evaluated on: held-out prompts, rows that it isn't tuned on, both, or nothing."""
 
     held_out: HeldOut | None = None
@@ -69,7 +69,7 @@ class Exam:
         return last or (every is not None and step % every == 0)
 
 
-def check_evaluation(settings: TrainingSettings, exam: Exam, *, sharded: bool) -> None:
+def check_evaluation(settings: TrainingSettings, evaluation_set: EvaluationSet, *, sharded: bool) -> None:
     """Make sure that what is to be evaluated can be, and that what evaluations decide can be told by them.
 
     Raises:
@@ -77,15 +77,15 @@ def check_evaluation(settings: TrainingSettings, exam: Exam, *, sharded: bool) -
             without it; best weights or an early end are asked for by a metric that won't be known; or prompts are to be
             answered by a model whose layers are divided among processes.
     """
-    every, held_out = settings.eval_steps, exam.held_out
+    every, held_out = settings.eval_steps, evaluation_set.held_out
     if every is None and held_out is not None:
         raise TrainingError("training.eval_steps is None, and held-out prompts were given. Give both, or neither.")
-    if every is not None and held_out is None and not exam.validation:
+    if every is not None and held_out is None and not evaluation_set.validation:
         lacking = (
             "no held-out prompts were" if settings.method == "dpo" else "neither held-out prompts nor validation rows"
         )
         raise TrainingError(f"training.eval_steps is {every}, and {lacking} given. Give both, or neither.")
-    _check_metric(settings, exam)
+    _check_metric(settings, evaluation_set)
     if held_out is not None and sharded:
         raise TrainingError(
             f"training.eval_steps={every} asks for answers of a model whose layers FSDP divides among processes. Those "
@@ -94,10 +94,10 @@ def check_evaluation(settings: TrainingSettings, exam: Exam, *, sharded: bool) -
         )
 
 
-def _check_metric(settings: TrainingSettings, exam: Exam) -> None:
+def _check_metric(settings: TrainingSettings, evaluation_set: EvaluationSet) -> None:
     metric = settings.metric_for_best_model
     deciding = settings.load_best_model_at_end or settings.early_stopping_patience is not None
-    there = exam.validation if metric == "eval_loss" else exam.held_out is not None
+    there = evaluation_set.validation if metric == "eval_loss" else evaluation_set.held_out is not None
     if deciding and not there:
         needed = "validation rows" if metric == "eval_loss" else "held-out prompts"
         raise TrainingError(
@@ -106,17 +106,21 @@ def _check_metric(settings: TrainingSettings, exam: Exam) -> None:
         )
 
 
-def evaluate(exam: Exam, loaded: LoadedModel, work: Work) -> Evaluation:
-    """How the policy does as it is: the same in every process."""
+def evaluate(evaluation_set: EvaluationSet, loaded: LoadedModel, work: Work) -> Evaluation:
+    """How the policy does as it is: the same in every process.
+
+    Raises:
+        TrainingError: The loss of a validation row isn't finite.
+    """
     with _answering(work.policy):
-        scores = _scores(exam.held_out, loaded, work) if exam.held_out is not None else []
-        loss, tokens = _loss(exam.validation, work) if exam.validation else (None, None)
+        scores = _scores(evaluation_set.held_out, loaded, work) if evaluation_set.held_out is not None else []
+        loss, tokens = _loss(evaluation_set.validation, work) if evaluation_set.validation else (None, None)
     kind = work.settings.metric_for_best_model
     if kind == "eval_loss":
         metric = None if loss is None else -loss
     else:
-        metric = None if exam.held_out is None else metric_of(scores, exam.held_out.decisive, kind)
-    rows = len(exam.validation) or None
+        metric = None if evaluation_set.held_out is None else metric_of(scores, evaluation_set.held_out.decisive, kind)
+    rows = len(evaluation_set.validation) or None
     return Evaluation(metric=metric, scores=tuple(scores), loss=loss, rows=rows, tokens=tokens)
 
 
@@ -136,8 +140,18 @@ def _loss(rows: Sequence[Row], work: Work) -> tuple[float, int]:
     """Mean negative log-likelihood of a label token in nats, and how many there are; processes share out the rows."""
     with torch.no_grad(), autocast(work.accelerator, work.settings), work.scorer.ready(work.policy):
         logps = logps_of_rows(rows, work.policy, work.scorer, work.accelerator, description="validation loss")
+    _refuse_infinite(rows, logps)
     tokens = sum(len(s.tokens) - s.response_start for row in rows for s in row.sequences)
     return -float(logps.sum()) / tokens, tokens
+
+
+def _refuse_infinite(rows: Sequence[Row], logps: Tensor) -> None:
+    bad = (~logps.isfinite().all(dim=1)).nonzero().flatten().tolist()
+    if bad:
+        raise TrainingError(
+            f"The loss of {len(bad)} of {len(rows)} validation rows isn't finite ({rows[bad[0]].id!r} first), so the "
+            "last update broke the weights. Lower training.learning_rate, and train in another folder."
+        )
 
 
 @contextmanager

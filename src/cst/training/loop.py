@@ -22,12 +22,12 @@ from cst.store import fingerprint, write_records
 from cst.training.batches import Row, fingerprint_of_tokens, tokenize, within_length
 from cst.training.checkpoints import remove_checkpoints
 from cst.training.course import run_course, take_best
-from cst.training.evaluating import Exam, HeldOut, check_evaluation
+from cst.training.evaluating import EvaluationSet, HeldOut, check_evaluation
 from cst.training.free_memory import free_memory
 from cst.training.objective import Objective
 from cst.training.policy import policy_of, save_policy
 from cst.training.precision import with_precision
-from cst.training.preferring import Preferring
+from cst.training.preference_objective import PreferenceObjective
 from cst.training.recomputation import must_recompute, recomputing
 from cst.training.reference import reference_logps
 from cst.training.results import (
@@ -48,7 +48,7 @@ from cst.training.step import Work, autocast
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingJob:
     """What is to be learned.
 
     `identity` says all that tuned weights depend on. `objective` is made once the model lies where it is trained.
@@ -58,7 +58,7 @@ class Lesson:
     counts: Counts
     identity: dict[str, Any]
     objective: Callable[[Scorer, Accelerator], Objective]
-    exam: Exam
+    evaluation_set: EvaluationSet
 
 
 def train(
@@ -83,9 +83,9 @@ def train(
     max_length, where = length_limit(loaded, settings)
     tokenized = tokenize(preferences, loaded.renderer)
     rows = within_length(tokenized, max_length, drop_long=settings.drop_long, where=where)
-    start, exam = start_of(loaded, settings, rows), Exam(held_out)
+    start, evaluation_set = start_of(loaded, settings, rows), EvaluationSet(held_out)
 
-    def objective(scorer: Scorer, accelerator: Accelerator) -> Preferring:
+    def objective(scorer: Scorer, accelerator: Accelerator) -> PreferenceObjective:
         loaded.model.eval()
         reference = reference_logps(
             rows,
@@ -97,12 +97,12 @@ def train(
             identity=start,
             given=settings.reference,
         )
-        return Preferring(rows, reference.to(accelerator.device), settings, folder / REFERENCE)
+        return PreferenceObjective(rows, reference.to(accelerator.device), settings, folder / REFERENCE)
 
-    identity = {"reference": start, **identity_of(settings, exam)}
+    identity = {"reference": start, **identity_of(settings, evaluation_set)}
     counts = Counts(rows=len(rows), dropped=len(tokenized) - len(rows))
-    lesson = Lesson(rows, counts, identity, objective, exam)
-    return tune(lesson, loaded=loaded, settings=settings, folder=folder, description=description)
+    job = TrainingJob(rows, counts, identity, objective, evaluation_set)
+    return tune(job, loaded=loaded, settings=settings, folder=folder, description=description)
 
 
 def check_method(settings: TrainingSettings, method: str, function: str) -> None:
@@ -145,16 +145,16 @@ def start_of(loaded: LoadedModel, settings: TrainingSettings, rows: Sequence[Row
     }
 
 
-def identity_of(settings: TrainingSettings, exam: Exam) -> dict[str, Any]:
+def identity_of(settings: TrainingSettings, evaluation_set: EvaluationSet) -> dict[str, Any]:
     """What tuned weights depend on besides the start model and the rows."""
     apart = {"logging_steps", "save_steps", "reference", "report_to", "gradient_checkpointing"}
-    return {"training": settings.model_dump(mode="json", exclude=apart), **exam.identity}
+    return {"training": settings.model_dump(mode="json", exclude=apart), **evaluation_set.identity}
 
 
 def tune(
-    lesson: Lesson, *, loaded: LoadedModel, settings: TrainingSettings, folder: Path, description: str
+    job: TrainingJob, *, loaded: LoadedModel, settings: TrainingSettings, folder: Path, description: str
 ) -> TrainingResult:
-    """Tune `loaded.model` on the rows of a lesson; everything that comes of it is in `folder` (see results.py).
+    """Tune `loaded.model` on the rows of a job; everything that comes of it is in `folder` (see results.py).
 
     A step takes per_device_train_batch_size * gradient_accumulation_steps rows, however many processes share them, so
     that one process and many make the same steps. Called again after an interruption, it goes on from the last
@@ -167,26 +167,26 @@ def tune(
             start model, or a loss isn't finite; the last good checkpoint stays. Or evaluations are asked for and can't
             be made.
     """
-    compare_identity(folder, lesson.identity)
+    compare_identity(folder, job.identity)
     result = read_result(folder)
     if result is not None:
         remove_checkpoints(folder / CHECKPOINTS)  # killed while it removed them, it would leave some behind
         return result
-    accelerator = _placed(loaded, settings, folder, lesson.exam)
-    scorer = scorer_of(loaded, settings, lesson.rows)
+    accelerator = _placed(loaded, settings, folder, job.evaluation_set)
+    scorer = scorer_of(loaded, settings, job.rows)
     if accelerator.is_main_process:
-        write_identity(folder, lesson.identity)
-    objective = lesson.objective(scorer, accelerator)
+        write_identity(folder, job.identity)
+    objective = job.objective(scorer, accelerator)
     with policy_of(loaded, settings) as policy:
-        work = Work(lesson.rows, objective, policy, settings, accelerator, scorer, folder)
+        work = Work(job.rows, objective, policy, settings, accelerator, scorer, folder)
         with recomputing(policy, needed=must_recompute(work, free_memory(accelerator.device))):
-            metrics = run_course(work, loaded, lesson.exam, description)
+            metrics = run_course(work, loaded, job.evaluation_set, description)
         tuned = tuned_folder(folder, full=settings.full)
         if accelerator.is_main_process:
             take_best(work, metrics)
             save_policy(policy, tuned, loaded)
             write_records(folder / METRICS, metrics)
-            write_result(folder, metrics, lesson.counts, tuned=tuned)
+            write_result(folder, metrics, job.counts, tuned=tuned)
             remove_checkpoints(folder / CHECKPOINTS)
     for tracker in accelerator.trackers:  # not `end_training`, which would end the process group for the next training
         tracker.finish()
@@ -194,12 +194,14 @@ def tune(
     return cast(TrainingResult, read_result(folder))
 
 
-def _placed(loaded: LoadedModel, settings: TrainingSettings, folder: Path, exam: Exam) -> Accelerator:
+def _placed(
+    loaded: LoadedModel, settings: TrainingSettings, folder: Path, evaluation_set: EvaluationSet
+) -> Accelerator:
     """The processes of a training, and the model where they train it: whole on each device, or divided among them."""
     plan = sharding_plan(full=settings.full)
     accelerator = _accelerator(loaded, settings, folder, sharded=plan is not None)
     sharded = plan is not None and accelerator.num_processes > 1
-    check_evaluation(settings, exam, sharded=sharded)
+    check_evaluation(settings, evaluation_set, sharded=sharded)
     if plan is not None and sharded:
         shard(loaded.model, accelerator, plan)
     else:

@@ -21,9 +21,9 @@ from cst.training.demonstrations import (
     tokenize_demonstrations,
     with_inputs,
 )
-from cst.training.evaluating import Exam, HeldOut
+from cst.training.evaluating import EvaluationSet, HeldOut
 from cst.training.logps import ResponseLogps
-from cst.training.loop import Lesson, check_method, identity_of, length_limit, start_of, tune
+from cst.training.loop import TrainingJob, check_method, identity_of, length_limit, start_of, tune
 from cst.training.meters import SupervisedStepMetrics, supervised_step_metrics
 from cst.training.precision import with_precision
 from cst.training.results import Counts, TrainingResult
@@ -53,16 +53,16 @@ def fine_tune(
     check_method(settings, "sft", "cst.fine_tune")
     settings = with_precision(settings, loaded.model)
     rows = _rows(demonstrations, loaded, settings)
-    exam = Exam(held_out, _rows(validation, loaded, settings) if validation else ())
+    evaluation_set = EvaluationSet(held_out, _rows(validation, loaded, settings) if validation else ())
 
-    def objective(scorer: Scorer, accelerator: Accelerator) -> Demonstrating:
+    def objective(scorer: Scorer, accelerator: Accelerator) -> SupervisedObjective:
         del scorer, accelerator  # nothing has to be known of the start model
-        return Demonstrating(rows)
+        return SupervisedObjective(rows)
 
-    identity = {"start": start_of(loaded, settings, rows), **identity_of(settings, exam)}
+    identity = {"start": start_of(loaded, settings, rows), **identity_of(settings, evaluation_set)}
     counts = Counts(len(rows), dropped=len(demonstrations) - len(rows), cut=sum(row.cut for row in rows))
-    lesson = Lesson(rows, counts, identity, objective, exam)
-    return tune(lesson, loaded=loaded, settings=settings, folder=folder, description=description)
+    job = TrainingJob(rows, counts, identity, objective, evaluation_set)
+    return tune(job, loaded=loaded, settings=settings, folder=folder, description=description)
 
 
 def _rows(
@@ -76,7 +76,7 @@ def _rows(
 
 @final
 @dataclass(frozen=True)
-class Demonstrating:
+class SupervisedObjective:
     """Negative log-likelihood of the learned tokens of a step, divided by their number; satisfies `Objective`.
 
     Every token has the same weight, however rows are split over passes and processes: what Hugging Face's trainer calls

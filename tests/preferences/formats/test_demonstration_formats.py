@@ -153,6 +153,8 @@ def test_a_history_in_pairs_stands_before_the_prompt(tmp_path):
     ("row", "says"),
     [
         ({"instruction": "i", "input": "", "output": " "}, r"has an empty output"),
+        (FOREIGN["instruction-output"] | {"history": 5}, "has 5 for a history, and a list of pairs of texts"),
+        (FOREIGN["instruction-output"] | {"history": "Hi"}, 'has "Hi" for a history, and a list of pairs of texts'),
         ({"messages": ASKED}, "has a conversation without an answer at its end"),
         ({"messages": [ANSWER]}, r"asks in a conversation with the roles \[\]"),
         ({"instruction": "i"}, "The nearest is instruction-output, which also needs"),

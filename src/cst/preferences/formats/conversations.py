@@ -116,8 +116,10 @@ def pairs_in(value: object) -> tuple[Message, ...]:
     """The turns of a history as LLaMA-Factory keeps it: a list of (asked, answered), or nothing.
 
     Raises:
-        RowFault: One of them is no list of two texts.
+        RowFault: It is something else, or one of them is no list of two texts.
     """
+    if not isinstance(value or [], list):
+        raise RowFault(f"has {shown(value)} for a history, and a list of pairs of texts is needed. Correct it.")
     return tuple(turn for pair in cast(list[object], value or []) for turn in _pair(pair))
 
 

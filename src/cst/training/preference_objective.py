@@ -26,7 +26,7 @@ FIRST_LOSS_TOLERANCE_BF16 = 1e-2
 
 @final
 @dataclass(frozen=True)
-class Preferring:
+class PreferenceObjective:
     """Chosen responses before rejected ones; satisfies `objective.Objective`.
 
     `reference` [N, 2] float64: log-probs of chosen and rejected under the start model, in nats, on the device; `file`

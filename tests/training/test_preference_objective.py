@@ -13,15 +13,15 @@ from cst.training.batches import tokenize
 from cst.training.logps import ResponseLogps
 from cst.training.loss import PairLogps, dpo_loss
 from cst.training.meters import RowMeters
-from cst.training.preferring import Preferring
+from cst.training.preference_objective import PreferenceObjective
 
 ROWS = tokenize(mirrored_preferences(2), Renderer.for_tokenizer(tiny_tokenizer()))
 REFERENCE = torch.tensor([[-10.0, -20.0], [-30.0, -11.0], [-9.0, -8.0], [-7.0, -6.0]], dtype=torch.float64)
 LENGTHS = torch.tensor([[5.0, 9.0], [8.0, 4.0]], dtype=torch.float64)
 
 
-def objective(**changes: object) -> Preferring:
-    return Preferring(ROWS, REFERENCE, settings(**changes), Path("reference.safetensors"))
+def objective(**changes: object) -> PreferenceObjective:
+    return PreferenceObjective(ROWS, REFERENCE, settings(**changes), Path("reference.safetensors"))
 
 
 def test_rows_keep_their_own_reference():
