@@ -1,10 +1,12 @@
 """Tokens and refusals of a loaded model in lm-eval's hands, against lm-eval's own `hf` model."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from transformers import AutoModelForCausalLM, MambaConfig
 
 from cst.errors import DataError, RenderingError
 from cst.evaluation.harness_model import HarnessModel
@@ -82,6 +84,31 @@ def test_what_does_not_fit_is_refused_and_not_cut(tmp_path) -> None:
     assert len(model.loglikelihood(request(5), disable_tqdm=True)) == 2
     with pytest.raises(DataError, match=r"take \d+ tokens and the model reads 96: '.*it all'. Lower num_fewshot"):
         model.loglikelihood(request(200), disable_tqdm=True)
+
+
+def requests(*pairs: tuple[str, str]) -> list[Instance]:
+    return [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=0) for pair in pairs]
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+@pytest.mark.parametrize("is_recurrent", [False, True])
+def test_answers_are_lm_evals_own(tmp_path, batch_size, is_recurrent) -> None:
+    model = loaded(tmp_path, "chatml")
+    if is_recurrent:
+        mamba = MambaConfig(vocab_size=700, hidden_size=32, num_hidden_layers=1, state_size=4)
+        model = replace(model, model=AutoModelForCausalLM.from_config(mamba).eval())
+    pairs = [(prompt, choice) for choice in ("it", "it all", "flour and water") for prompt in ("Mix", "Bake it", "")]
+    ours = HarnessModel(model, batch_size=batch_size).loglikelihood(requests(*pairs), disable_tqdm=True)
+    other = theirs(model).loglikelihood(requests(*pairs), disable_tqdm=True)
+    assert [logp for logp, _ in ours] == pytest.approx([logp for logp, _ in other], abs=1e-4)
+    assert [is_greedy for _, is_greedy in ours] == [is_greedy for _, is_greedy in other]
+    assert len({round(logp, 3) for logp, _ in ours}) == len(pairs)
+
+
+def test_a_choice_without_tokens_is_refused(tmp_path) -> None:
+    model = HarnessModel(loaded(tmp_path, "chatml"), batch_size=1)
+    with pytest.raises(DataError, match=r"choice '' behind '...Mix' has no tokens"):
+        model.loglikelihood(requests(("Mix", "it"), ("Mix", "")), disable_tqdm=True)
 
 
 def test_the_models_own_tokenizer_is_left_as_it_was(tmp_path) -> None:

@@ -1,20 +1,23 @@
 import torch
 from torch import nn
 
-from cst.models.onednn_linears import ROWS, multiplying_by_onednn
+from cst.models.onednn_linears import MULTIPLY_ADDS, ROWS, multiplying_by_onednn
 
 OPERATOR = "mkldnn::_linear_pointwise"
+LARGE = (MULTIPLY_ADDS // 256 // ROWS, 256)
+"""Numbers out and in of a layer that is worth it from `ROWS` rows on."""
 
 
 def _model() -> nn.Sequential:
+    out, width = LARGE
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(24, 40), nn.Linear(40, 8, bias=False))
+        return nn.Sequential(nn.Linear(width, out), nn.Linear(out, width, bias=False))
 
 
 def test_the_values_are_those_of_the_stock_layers() -> None:
     model = _model()
-    for shape in ((1, 24), (ROWS, 24), (3, 7, 24), (64, 1, 24)):
+    for shape in ((1, 256), (ROWS, 256), (3, 7, 256), (64, 1, 256)):
         states = torch.randn(shape, generator=torch.Generator().manual_seed(1))
         with torch.inference_mode():
             stock = model(states)
@@ -22,13 +25,16 @@ def test_the_values_are_those_of_the_stock_layers() -> None:
                 torch.testing.assert_close(model(states), stock, rtol=1e-5, atol=1e-6)
 
 
-def test_many_rows_take_the_other_product_and_few_their_own() -> None:
+def test_much_work_takes_the_other_product_and_little_its_own() -> None:
     """The control of the test above: without it, stock layers could pass for ours."""
-    model = _model()
-    with multiplying_by_onednn(model), torch.inference_mode():
-        assert OPERATOR in _operators(model, torch.ones(ROWS, 24))
-        assert OPERATOR not in _operators(model, torch.ones(ROWS - 1, 24))
-    assert OPERATOR not in _operators(model, torch.ones(ROWS, 24)), "all is given back"
+    out, width = LARGE
+    model, vast, smaller = _model(), nn.Linear(width, 2 * out), nn.Linear(width, out - 1)
+    with multiplying_by_onednn(nn.ModuleList([model, vast, smaller])), torch.inference_mode():
+        assert OPERATOR in _operators(model, torch.ones(ROWS, width))
+        assert OPERATOR not in _operators(vast, torch.ones(ROWS - 1, width))
+        assert OPERATOR not in _operators(smaller, torch.ones(ROWS, width))
+        assert OPERATOR in _operators(smaller, torch.ones(ROWS + 1, width))
+    assert OPERATOR not in _operators(model, torch.ones(ROWS, width)), "all is given back"
 
 
 def _operators(model: nn.Module, states: torch.Tensor) -> set[str]:

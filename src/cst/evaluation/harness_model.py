@@ -2,18 +2,20 @@
 
 For text without control tokens the tokens are those of lm-eval's own `hf` model. Text that holds one (a question that
 quotes `<|im_end|>`) stays text here and becomes a real control token there. lm-eval drops a system prompt that the
-template refuses and cuts long prompts from the left, where the system prompt stands; here both are errors.
+template refuses and cuts long prompts from the left, where the system prompt stands; here both are errors. It reads a
+question once for each of its choices; here once.
 This file knows no task.
 """
 
 import copy
 import re
 from collections.abc import Sequence
-from typing import Any, Self, final
+from typing import Any, Self, TypeAlias, final
 
 from lm_eval.models.huggingface import HFLM
 
 from cst.errors import DataError
+from cst.models.continuations import can_branch, continuations
 from cst.models.loading import LoadedModel
 from cst.records import Message
 
@@ -35,6 +37,10 @@ class RenderedPrompt(str):
 _Untyped: Any = HFLM  # its decorator hides the class from type checkers
 
 
+_Request: TypeAlias = tuple[tuple[str, str], list[int], list[int]]
+"""A prompt and a choice: their texts, the prompt's tokens, the choice's tokens."""
+
+
 @final
 class HarnessModel(_Untyped):
     """Holds a loaded model. Log-probs are float32 whatever the weights are (lm-eval: `softmax_dtype=float32`)."""
@@ -42,7 +48,7 @@ class HarnessModel(_Untyped):
     def __init__(self, loaded: LoadedModel, *, batch_size: int) -> None:
         tokenizer = copy.deepcopy(loaded.tokenizer)  # lm-eval gives it a padding token
         super().__init__(loaded.model, tokenizer=tokenizer, batch_size=batch_size, softmax_dtype="float32")
-        self._renderer = loaded.renderer
+        self._loaded, self._renderer = loaded, loaded.renderer
         self.template_sha256 = loaded.renderer.describe().template_sha256
         self._control = re.compile("|".join(map(re.escape, sorted(loaded.renderer.controls))) or "(?!)")
 
@@ -68,13 +74,24 @@ class HarnessModel(_Untyped):
         return any(map(self._control.search, (continuation, *(message.content for message in messages))))
 
     def _loglikelihood_tokens(  # pyright: ignore[reportUnusedFunction] - lm-eval calls it
-        self, requests: Sequence[tuple[tuple[str, str], list[int], list[int]]], **settings: bool
+        self, requests: Sequence[_Request], **settings: bool
     ) -> list[tuple[float, bool]]:
         """Log-prob in nats of each continuation, and whether it is the greedy one.
 
         Raises:
-            DataError: A prompt with its choice is longer than the model can read.
+            DataError: A choice has no tokens, or a prompt with its choice is longer than the model can read.
         """
+        self._refuse_unusable(requests)
+        if not can_branch(self._loaded.model):
+            return super()._loglikelihood_tokens(requests, **settings)
+        pairs = [(before, after) for _, before, after in requests]
+        found = continuations(self._loaded.model, pairs, batch_size=self.batch_size)
+        return [(each.logp, each.is_greedy) for each in found]
+
+    def _refuse_unusable(self, requests: Sequence[_Request]) -> None:
+        for (prompt, choice), _, after in requests:
+            if not after:
+                raise DataError(f"The choice {choice!r} behind '...{prompt[-60:]}' has no tokens; take the item out.")
         (prompt, choice), before, after = max(requests, key=lambda request: len(request[1]) + len(request[2]))
         tokens = len(before) + len(after)
         if tokens > self.max_length + 1:  # the last token is predicted, not read
@@ -82,4 +99,3 @@ class HarnessModel(_Untyped):
                 f"A prompt and choice take {tokens} tokens and the model reads {self.max_length}: "
                 f"'...{prompt[-60:]}{choice}'. Lower num_fewshot, or take the task out."
             )
-        return super()._loglikelihood_tokens(requests, **settings)

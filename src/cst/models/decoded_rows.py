@@ -90,9 +90,22 @@ class DecodedRows:
         tokens, mask = self._tokens[rows, start + depth :], self._mask[rows, start : self._seen]
         return _Part(rows, cache, self._logits(cache, tokens, positions[:, depth:], mask))
 
+    def logits_behind(self, tokens: Tensor) -> Tensor:
+        """Log-odds [R, T, V] behind each of the tokens [R, T] that follow the prompts; padded on the right, if at all.
+
+        To be called once, after `next_logits`.
+        """
+        steps = tokens.shape[1]
+        positions = self._positions[:, -1:] + torch.arange(1, steps + 1, device=self._place)
+        return self._all_logits(self._cache, tokens, positions, self._mask[:, : self._seen + steps], last=steps)
+
     def _logits(self, cache: DynamicCache, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """Logits [R, V] after tokens [R, T] at positions [R, T], which the cache takes in; mask is [R, all so far]."""
-        optional = {"position_ids": positions, "logits_to_keep": 1}
+        return self._all_logits(cache, tokens, positions, mask, last=1)[:, 0]
+
+    def _all_logits(self, cache: DynamicCache, tokens: Tensor, positions: Tensor, mask: Tensor, *, last: int) -> Tensor:
+        """Those [R, last, V] behind each of the last tokens; see `_logits`."""
+        optional = {"position_ids": positions, "logits_to_keep": last}
         output = self._model(
             input_ids=tokens,
             attention_mask=mask,
@@ -100,7 +113,7 @@ class DecodedRows:
             use_cache=True,
             **{name: value for name, value in optional.items() if name in self._takes},
         )
-        return cast(Tensor, output.logits)[:, -1].float()
+        return cast(Tensor, output.logits)[:, -last:].float()
 
     def take(self, tokens: Tensor) -> None:
         """Go on with these tokens [R]."""
@@ -109,7 +122,7 @@ class DecodedRows:
         self._seen += 1
 
     def keep(self, indices: list[int]) -> None:
-        """Drop all rows but these."""
+        """Go on with these rows alone; one may be named several times."""
         chosen = self._placed(indices)
         self._cache.batch_select_indices(chosen)
         self._tokens, self._mask, self._positions = (

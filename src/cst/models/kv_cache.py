@@ -53,23 +53,25 @@ class RoomyLayer(DynamicLayer):
 
         `rows` is [R], `columns` [R, T].
         """
-        return self._of([room.transpose(1, 2)[rows[:, None], columns].transpose(1, 2) for room in self._rooms])
+        states = [room.transpose(1, 2)[rows[:, None], columns].transpose(1, 2) for room in self._rooms]
+        return self._of([_longer(state, columns.shape[1] + ROOM) for state in states], columns.shape[1])
 
     @staticmethod
     def joined(parts: Sequence[tuple[Tensor, "RoomyLayer"]]) -> "RoomyLayer":
         """All rows in one layer: those of each part, [R] int64, aligned to the right, zeros to their left."""
         rows, width = sum(len(rows) for rows, _ in parts), max(layer._used for _, layer in parts)
-        whole = [first.new_zeros(rows, first.shape[1], width, first.shape[3]) for first in parts[0][1]._look()]
+        like = parts[0][1]._look()
+        rooms = [first.new_zeros(rows, first.shape[1], width + ROOM, first.shape[3]) for first in like]
         for rows_of_part, layer in parts:
-            for state, part in zip(whole, layer._look(), strict=True):
-                state[rows_of_part, :, width - part.shape[-2] :] = part
-        return RoomyLayer._of(whole)
+            for room, part in zip(rooms, layer._look(), strict=True):
+                room[rows_of_part, :, width - part.shape[-2] : width] = part
+        return RoomyLayer._of(rooms, width)
 
     @staticmethod
-    def _of(states: Sequence[Tensor]) -> "RoomyLayer":
+    def _of(rooms: list[Tensor], used: int) -> "RoomyLayer":
         made = RoomyLayer()
-        made.lazy_initialization(*states)
-        made._rooms, made._used = [_longer(state, state.shape[-2] + ROOM) for state in states], states[0].shape[-2]
+        made.lazy_initialization(*rooms)
+        made._rooms, made._used = rooms, used
         made._look()
         return made
 

@@ -19,6 +19,10 @@ Product: TypeAlias = Callable[..., Tensor]
 ROWS = 8
 """From so many rows on: a single row is a product of matrix and vector, for which MKL is the faster one."""
 
+MULTIPLY_ADDS = 2**23
+"""From so much work on: oneDNN takes some 15 microseconds more to begin, in which MKL ends a product of 32 rows of 128
+numbers. Layers of 128 to 576 numbers break even between 4 and 10 million, on one thread and on two."""
+
 
 @contextmanager
 def multiplying_by_onednn(model: nn.Module) -> Generator[None]:
@@ -42,9 +46,13 @@ def _is_known(layer: nn.Module) -> TypeGuard[nn.Linear]:
 
 
 def _forward(layer: nn.Linear, product: Product, input: Tensor) -> Tensor:
-    if input.dtype != torch.float32 or input.numel() < ROWS * layer.in_features:
-        return functional.linear(input, layer.weight, layer.bias)
-    return product(input, layer.weight, layer.bias, "none", [], "")
+    if input.dtype == torch.float32 and _pays(input.numel() // layer.in_features, layer):
+        return product(input, layer.weight, layer.bias, "none", [], "")
+    return functional.linear(input, layer.weight, layer.bias)
+
+
+def _pays(rows: int, layer: nn.Linear) -> bool:
+    return rows >= ROWS and rows * layer.weight.numel() >= MULTIPLY_ADDS
 
 
 def _product() -> Product | None:
