@@ -5,6 +5,7 @@ This file knows which files and settings a training is made from; how it is done
 
 from pathlib import Path
 
+from cst.generation_stage import refuse_unaskable
 from cst.mixture_stage import demonstrations_of, validation_of
 from cst.recipe import Recipe, TrainingSettings
 from cst.records import Demonstration, Preference
@@ -25,6 +26,7 @@ def train_stage(workshop: Workshop, model: str) -> Stage:
     settings = settings.model_copy(update={"seed": settings.seed + workshop.recipe.seed})
 
     def work() -> None:
+        refuse_unaskable(workshop)
         learn = _fine_tune if settings.method == "sft" else _prefer
         learn(workshop, model, settings)
 
