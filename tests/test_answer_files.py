@@ -78,7 +78,7 @@ def test_a_prompt_is_the_instruction_with_its_input_below_it():
     [
         ({"instructions": ["a", "b"], "inputs": ["x"]}, "instructions has 2 entries, and inputs has 1. Give one for"),
         ({"instructions": ["a", "b"], "tags": ["x"]}, "instructions has 2 entries, and tags has 1."),
-        ({"instructions": []}, "instructions=[]: Tuple should have at least 1 item"),
+        ({"instructions": []}, "instructions is empty; give at least one"),
         ({"inputs": []}, "field 'instructions' is missing."),
         ({"instructions": None}, "instructions=None: Input should be a valid tuple."),
         ({"instructions": "Sing."}, "instructions='Sing.': Input should be a valid tuple."),

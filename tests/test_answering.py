@@ -1,6 +1,7 @@
 """Answers over a JSON file: what is asked, what is written, and that stopping changes nothing of it."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -130,6 +131,17 @@ def test_eight_bits_are_loaded_and_recorded(model, asked, tmp_path):
 
     assert used["load_8bit"] is True
     assert used["model_fingerprint"] == load_model(model, device="cpu", quantization="8bit").fingerprint
+
+
+def test_an_adapter_before_a_model_of_another_name_is_told_of(model, asked, adapter, tmp_path, caplog):
+    other = shutil.copytree(model, tmp_path / "other")
+    same = shutil.copytree(model, tmp_path / "moved" / Path(model).name)
+
+    generate_answers(asked, tmp_path / "same.json", settings(str(same), lora_weights=str(adapter)))
+    assert not caplog.records
+    generate_answers(asked, tmp_path / "other.json", settings(str(other), lora_weights=str(adapter)))
+    (told,) = caplog.messages
+    assert f"made for '{model}', and is put before '{other}'" in told
 
 
 def test_an_adapter_that_names_no_model_is_refused(asked, adapter, tmp_path):

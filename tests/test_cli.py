@@ -151,7 +151,9 @@ def test_a_card_is_printed(folder):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("---\n")
     assert "# try: preference rows" in done.stdout
-    assert "choose among cst" in refused("card", "runs/try", "--of", "model", "--model", "x", cwd=folder)
+    assert "choose one with --model, among cst" in refused(
+        "card", "runs/try", "--of", "model", "--model", "x", cwd=folder
+    )
 
 
 def test_a_misspelt_key_names_the_nearest_right_one(folder):
@@ -269,7 +271,9 @@ def test_chat_needs_a_known_configuration_and_model(folder):
 
     recipe = load_recipe(folder / "chat.yaml")
     write_json(folder / "runs/talk/recipe.json", recipe)
-    assert "no configuration 'nonsense'" in refused("chat", "runs/talk", "-c", "nonsense", cwd=folder)
+    assert "'nonsense' isn't in the run; choose among none, harmless" in refused(
+        "chat", "runs/talk", "-c", "nonsense", cwd=folder
+    )
     words = ("chat", "runs/talk", "-c", "harmless", "--compare", "uncensored", "--model", "base")
     assert "no model 'other'" in refused(*words[:-1], "other", "-m", "Hello", cwd=folder)
     done = cst(*words, cwd=folder, text="How do I brew mint tea for the baker?\n\n")

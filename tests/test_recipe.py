@@ -140,3 +140,16 @@ def test_a_role_is_played_by_a_model_that_the_recipe_knows():
     assert Recipe.model_validate(recipe | {"chat_models": chats}).synthesis is not None
     with pytest.raises(ValidationError, match=r"methods.0 has the author 'mia', but chat_models has only \[\]"):
         Recipe.model_validate(recipe)
+
+
+@pytest.mark.parametrize("sampling", [{"top_k": 40}, {"num_beams": 2}])
+def test_what_an_endpoint_can_not_be_asked_for_is_refused_before_anything_is_paid(sampling):
+    def recipe(reviser, **sampling):
+        method = {"kind": "contrast", "tasks": ["t"], "reviser": reviser}
+        chats = {"far": ENDPOINT, "near": {"kind": "local", "path": "miniature"}}
+        return SMALLEST | {"chat_models": chats, "synthesis": {"methods": [method], "sampling": sampling}}
+
+    assert Recipe.model_validate(recipe("far")).synthesis is not None
+    assert Recipe.model_validate(recipe("near", **sampling)).synthesis is not None
+    with pytest.raises(ValidationError, match=r"sampling has (top_k=40|num_beams=2), which chat_models.far, an endp"):
+        Recipe.model_validate(recipe("far", **sampling))

@@ -19,6 +19,9 @@ from cst.store import first_complaint, read_text, write_json
 ANSWERS = frozenset({"parameters", "outputs", "finish_reasons"})
 """What a file of answers has beside its instructions."""
 
+OPINIONS = frozenset({"judge", "scores", "exhibits"})
+"""What `cst score --out` writes beside the answers; whoever reads these asks anew, and doesn't need it."""
+
 
 class InstructionFile(Record):
     """Instructions in their order; `inputs` and `tags` are empty, or have one for each instruction.
@@ -27,11 +30,13 @@ class InstructionFile(Record):
     """
 
     inputs: tuple[str | None, ...] | None = ()
-    instructions: Annotated[tuple[Text, ...], Field(min_length=1)]
+    instructions: tuple[Text, ...]
     tags: Annotated[tuple[str, ...] | None, NOT_WRITTEN_IF_EMPTY] = ()
 
     @model_validator(mode="after")
     def _has_one_for_each(self) -> Self:
+        if not self.instructions:
+            raise ValueError("instructions is empty; give at least one")
         _refuse_uneven(self, inputs=self.inputs or None, tags=self.tags or None)
         return self
 
@@ -79,13 +84,12 @@ def read_instructions(path: Path) -> InstructionFile:
     Raises:
         DataError: The file can't be read, isn't strict JSON, or has another shape; the message names it.
     """
-    values = _object(path)
-    return _record({name: value for name, value in values.items() if name not in ANSWERS}, InstructionFile, path)
+    return _record(_without(ANSWERS | OPINIONS, _object(path)), InstructionFile, path)
 
 
 def read_answers(path: Path) -> AnswerFile:
-    """A file of answers. Raises as `read_instructions`."""
-    return _record(_object(path), AnswerFile, path)
+    """A file of answers, without what a judge said of them. Raises as `read_instructions`."""
+    return _record(_without(OPINIONS, _object(path)), AnswerFile, path)
 
 
 def write_answers(path: Path, answers: AnswerFile) -> None:
@@ -108,6 +112,10 @@ def _object(path: Path) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise DataError(f'{path} is {shown(value)}; an object is needed: {{"instructions": [...], "inputs": [...]}}.')
     return cast(dict[str, object], value)
+
+
+def _without(names: frozenset[str], values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _record(values: Mapping[str, object], kind: type[F], path: Path) -> F:

@@ -4,6 +4,7 @@ Every answer is in a journal beside the output before anyone sees it, under a ke
 same call goes on where a killed one was, and whatever has changed is asked anew. Importing this file imports no torch.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from cst.workshop import model_folder
 if TYPE_CHECKING:
     from cst.models.loading import LoadedModel
 
+logger = logging.getLogger(__name__)
+
 
 def generate_answers(input_path: Path, output_path: Path, settings: AnsweringSettings) -> AnswerFile:
     """Answer the instructions of `input_path`, and write the answers where `output_file` says.
@@ -41,6 +44,8 @@ def generate_answers(input_path: Path, output_path: Path, settings: AnsweringSet
 
     base = settings.base_model or base_of(settings.lora_weights or "")
     loaded = _loaded(base, settings)
+    if settings.lora_weights is not None:
+        _tell_another_base(settings.lora_weights, base)
     chat = LocalChat(loaded, name=settings.name, batch_size=settings.batch_size)
     with Journal(journal_of(output)) as journal:
         replies = answers_of(Journalled(chat, journal), questions, settings.sampling_used)
@@ -82,14 +87,32 @@ def base_of(adapter: str) -> str:
     Raises:
         ModelError: There is no such adapter, or it doesn't say.
     """
+    base = _named_base(adapter)
+    if base is None:
+        raise ModelError(f"The adapter {adapter} doesn't say which model it was made for. Name it with base_model.")
+    return base
+
+
+def _named_base(adapter: str) -> str | None:
     from cst.models.folders import ADAPTER_FILES, adapter_folder
 
     path = adapter_folder(adapter) / ADAPTER_FILES[0]
     config: object = read_json(path)
     base: object = config.get("base_model_name_or_path") if isinstance(config, dict) else None
-    if not isinstance(base, str) or not base:
-        raise ModelError(f"{path} doesn't say which model {adapter} was made for. Name it with base_model.")
-    return base
+    return base if isinstance(base, str) and base else None
+
+
+def _tell_another_base(adapter: str, base: str) -> None:
+    """Say so where an adapter names another base model; it fits all of one shape, and a copy may bear any name."""
+    named = _named_base(adapter)
+    if named is not None and Path(model_folder(named)).name != Path(model_folder(base)).name:
+        logger.warning(
+            "%s says that it was made for %r, and is put before %r: unless these are the same weights, the answers "
+            "are of no model that was tuned.",
+            adapter,
+            named,
+            base,
+        )
 
 
 def _loaded(base: str, settings: AnsweringSettings) -> "LoadedModel":

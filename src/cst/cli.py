@@ -170,7 +170,10 @@ def demo(
 @app.command()
 def chat(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder with a trained model.")],
-    configuration: Annotated[str, typer.Option("--configuration", "-c", help="The configuration to stand under.")],
+    configuration: Annotated[
+        str,
+        typer.Option("--configuration", "-c", help="The configuration to stand under; `none` for no system prompt."),
+    ],
     compare: Annotated[str | None, typer.Option(help="A second configuration, answered beside the first.")] = None,
     model: Annotated[str, typer.Option(help="A model of the run; `base` is the start model.")] = "cst",
     message: Annotated[str | None, typer.Option("--message", "-m", help="Answer this and stop.")] = None,

@@ -303,6 +303,7 @@ class Recipe(Record):
         made = [name for name in ("synthesis", "preferences") if getattr(self, name) is not None]
         refuse_misfit(self.mixture, self.training, models=list(self.models), preferences=made)
         self._refuse_unknown_cast()
+        self._refuse_unsent_sampling()
         self._refuse_impossible_split_or_mix()
         self._refuse_evaluation_of_nothing()
         for judge in single_judges(self.judge) if self.judge else ():
@@ -327,6 +328,16 @@ class Recipe(Record):
                         f"synthesis.methods.{number} has the {role} {name!r}, but chat_models has only "
                         f"{list(self.chat_models)}; add it there"
                     )
+
+    def _refuse_unsent_sampling(self) -> None:
+        asked = self.synthesis.sampling.local_only if self.synthesis else ""
+        for method in self.synthesis.methods if self.synthesis and asked else ():
+            cast = [getattr(method, role, None) for role in ("author", "critic", "reviser")]
+            for name in (name for name in cast if name and self.chat_models[name].kind == "endpoint"):
+                raise ValueError(
+                    f"synthesis.sampling has {asked}, which chat_models.{name}, an endpoint, can't be asked for; leave "
+                    "it out, or name a model of kind: local"
+                )
 
     def _refuse_impossible_split_or_mix(self) -> None:
         if self.prompts.held_out_share and not self.prompts.training:

@@ -121,6 +121,15 @@ class Sampling(Record):
     max_new_tokens: Annotated[int, Field(ge=1, description="Longest answer in tokens.")] = 512
     seed: Annotated[int, Field(description="With the request's id, it names the random numbers.")] = 0
 
+    @property
+    def local_only(self) -> str:
+        """What it asks for that OpenAI's API knows no word for, such as `top_k=40`; empty if nothing.
+
+        A server that ignored it would answer otherwise than asked.
+        """
+        top_k = [f"top_k={self.top_k}"] if self.top_k else []
+        return " and ".join(top_k + ([f"num_beams={self.num_beams}"] if self.num_beams > 1 else []))
+
 
 class Side(StrEnum):
     """The two sides of a pair: the paper's y0 (`original`) and y1 (`revised`)."""

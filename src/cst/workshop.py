@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cst.chat.journalled import Journalled
     from cst.evaluation.judges.base import Judge
     from cst.models.loading import LoadedModel
-    from cst.models.rendering import RenderingDescription
+    from cst.models.rendering import Renderer, RenderingDescription
     from cst.recipe_harm_judges import ModerationSettings
     from cst.synthesis.gates import SideJudge
     from cst.synthesis.shards import Shard
@@ -219,14 +219,18 @@ class Workshop:
 
     @property
     def rendering(self) -> "RenderingDescription":
-        """How the recipe's model turns messages into tokens: policy, boundary, end token; weights aren't loaded."""
+        """How the recipe's model turns messages into tokens: policy, boundary, end token."""
+        return self.renderer.describe()
+
+    @property
+    def renderer(self) -> "Renderer":
+        """What turns messages into tokens for the recipe's model; weights aren't loaded."""
         from cst.models.loading import load_renderer
 
         settings = self.recipe.model
-        renderer = load_renderer(
+        return load_renderer(
             self.model_path, system_policy=settings.system_policy, chat_template=settings.chat_template
         )
-        return renderer.describe()
 
     def tuned_folder(self, model: str) -> Path:
         """Where a trained model of this run lies: its adapter, or its weights where all of them are trained."""

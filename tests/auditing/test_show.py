@@ -57,3 +57,9 @@ def test_no_text_is_shown_in_full_and_none_becomes_markup(found):
 
 def test_the_verdict_counts_bad_rows_and_kinds_of_fault(found):
     assert verdict(found) == "not clean: 1 preference, 1 bad row, 2 kinds of fault"
+
+
+def test_the_verdict_on_prompts_says_which_columns_it_is_not_about(tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps([{"instruction": "Sing.", "input": "", "output": "La."}]))
+
+    assert verdict(audit(tmp_path / "rows.json")) == "clean: 1 prompt, 0 bad rows, 0 kinds of fault; not read: output"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from cst.answer_files import OPINIONS, read_instructions
 from models.tiny_classifiers import classifier_folder
 from test_cli import cst, refused
 
@@ -63,10 +64,26 @@ def test_refusals_of_harmless_requests_are_counted_where_that_is_the_task(home: 
     assert "1/3, 0 unscored" in printed
 
 
+def test_a_scored_file_is_scored_again_as_if_it_were_not(home: Path) -> None:
+    judged = ("--recipe", "phrases.yaml")
+    cst("score", "answers.json", *judged, "--out", "scored.json", cwd=home)
+    (home / "answers.json").unlink()
+    done = cst("score", "scored.json", *judged, "--out", "again.json", cwd=home)
+
+    assert done.returncode == 0, done.stderr
+    assert (home / "again.json").read_bytes() == (home / "scored.json").read_bytes()
+    scored = json.loads((home / "scored.json").read_text())
+    assert scored.keys() - ANSWERS.keys() == OPINIONS
+    assert read_instructions(home / "scored.json").instructions == tuple(INSTRUCTIONS)
+    (home / "scored.json").write_text(json.dumps({**scored, "score": 1}))
+    assert "'score' is unknown" in refused("score", str(home / "scored.json"), "--recipe", str(home / "phrases.yaml"))
+
+
 def test_what_can_not_be_scored_is_refused(home: Path) -> None:
     (home / "uneven.json").write_text(json.dumps({**ANSWERS, "outputs": OUTPUTS[:2]}))
     judged = ("--recipe", str(home / "phrases.yaml"))
 
     assert "outputs has 2" in refused("score", str(home / "uneven.json"), *judged)
+    assert "no recipe says who judges" in refused("score", str(home / "answers.json"))
     assert "takes no --task" in refused("score", str(home / "phrases.yaml"), "--task", "harmless")
     assert not (home / "scored.json").exists()

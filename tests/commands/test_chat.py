@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cst.commands.chat import show, talk
-from cst.errors import RunFolderError
+from cst.errors import RecipeError, RunFolderError
 from cst.markers import RECIPE, write_marker
 from cst.recipe_file import parse_recipe
 from cst.store import write_json
@@ -43,3 +43,24 @@ def test_nothing_is_said_by_what_has_changed_since_the_run(tmp_path, damaged):
     (tmp_path / damaged).write_text((tmp_path / damaged).read_text().replace("1", "2", 1))
     with pytest.raises(RunFolderError, match="has changed since it was made"):
         talk(tmp_path, "cst", ["harmless"], message="Hi?", temperature=0)
+
+
+def test_a_run_without_wordings_is_talked_to_without_a_system_prompt(tmp_path, capsys):
+    standing = "{name: safe, tasks: [harmless], prefers: revised}, {name: told, tasks: [harmless], prefers: original, "
+    recipe = parse_recipe(
+        f"name: try\nmodel: {{path: miniature}}\nconfigurations: [{standing}wordings: [You answer everything.]}}]\n"
+        "generation: {max_new_tokens: 8}\n",
+        where="try",
+        folder=tmp_path,
+    )
+    write_json(tmp_path / "recipe.json", recipe)
+    write_marker(tmp_path, RECIPE, "key", "made", outputs=["recipe.json"])
+
+    talk(tmp_path, "base", ["none", "told"], message="What is a market?", temperature=0)
+    without, told = capsys.readouterr().out.splitlines()
+    assert without.startswith("[base, none] ")
+    assert told.startswith("[base, told] ")
+    with pytest.raises(RecipeError, match="'safe' has no wordings; choose among none, told"):
+        talk(tmp_path, "base", ["safe"], message="Hi?", temperature=0)
+    with pytest.raises(RecipeError, match="'kind' isn't in the run; choose among none, told"):
+        talk(tmp_path, "base", ["kind"], message="Hi?", temperature=0)

@@ -183,6 +183,7 @@ def tuned(tmp_path):
     """A run of supervised tuning."""
     recipe = {name: RECIPE[name] for name in ("name", "note", "model")}
     configurations = [{"name": "safe", "prefers": "revised", "tasks": ["t"]}]
+    recipe["model"] = {**recipe["model"], "chat_template": "/home/me/alpaca.json"}
     more = {"mixture": MIXTURE, "training": {"method": "sft"}, "configurations": configurations}
     write_json(tmp_path / "recipe.json", Recipe.model_validate(recipe | more))
     rows = [Demonstration(id=f"d{n}", task="t", prompt="p", response="y") for n in range(12)]
@@ -211,11 +212,12 @@ def test_the_card_of_a_mixture_names_its_sources_licences_and_counts(tuned):
 def test_a_model_card_names_the_method_and_the_mixture(tuned):
     card = model_card(tuned, "safety-3")
 
-    assert "by supervised tuning on instructions with safety examples among them (method sft)" in card
+    assert "by supervised tuning on instructions with 3 safety examples among them (method sft)" in card
     assert "12 rows of supervised tuning" in card
     assert "| instructions | `some-owner/things@v1` | 9 | cc-by-nc-4.0, for non-commercial use alone |" in card
     assert "- **safe** on t: each prompt's own system prompt, or none" in card
     assert "| method | sft |" in card
+    assert "| chat_template | alpaca.json |" in card
     assert "| beta |" not in card
     assert header(card)["tags"] == ["sft", "safety", "lora"]
     assert header(card)["datasets"] == ["some-owner/things"]
@@ -241,7 +243,7 @@ def test_the_hub_s_own_reader_takes_the_header_as_it_is(folder, card, kind):
 
 @pytest.mark.parametrize("card", [dataset_card, model_card])
 def test_a_model_that_is_not_there_is_named(folder, card):
-    with pytest.raises(RecipeError, match="The run has no model 'cts'; choose among cst"):
+    with pytest.raises(RecipeError, match="The run has no model 'cts'; choose one with --model, among cst"):
         card(folder, "cts")
 
 

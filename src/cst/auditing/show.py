@@ -13,7 +13,8 @@ def verdict(audit: Audit) -> str:
     """The audit in one line, without the file's name."""
     kinds = sum(each.rows.count > 0 for each in _findings(audit))
     said = f"{_n(audit.rows, audit.kind[:-1])}, {_n(audit.bad.rows.count, 'bad row')}, {_n(kinds, 'kind')} of fault"
-    return f"{'clean' if audit.is_clean else 'not clean'}: {said}"
+    skipped = f"; not read: {', '.join(audit.unread)}" if audit.kind == "prompts" and audit.unread else ""
+    return f"{'clean' if audit.is_clean else 'not clean'}: {said}{skipped}"
 
 
 def _n(count: int, noun: str) -> str:

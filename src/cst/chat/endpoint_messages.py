@@ -53,12 +53,9 @@ def body_of(request: ChatRequest, sampling: Sampling, settings: EndpointSettings
 
 
 def _refuse_unless_sent(sampling: Sampling) -> None:
-    """OpenAI's API knows neither top_k nor beams, and a server that ignored them would answer otherwise than asked."""
-    asked = [f"top_k={sampling.top_k}"] if sampling.top_k else []
-    asked += [f"num_beams={sampling.num_beams}"] if sampling.num_beams > 1 else []
-    if asked:
+    if sampling.local_only:
         raise EndpointError(
-            f"An endpoint can't be asked for {' and '.join(asked)}. Leave it out, or use a local model (kind: local).",
+            f"An endpoint can't be asked for {sampling.local_only}. Leave it out, or use a local model (kind: local).",
             kind="sampling_refused",
             is_final=True,
             may_have_cost=False,

@@ -8,6 +8,7 @@ from cst.answer_files import AnswerFile, read_answers, write_answers
 from cst.budget import Budget
 from cst.commands.console import draw, folder_of, read_recipe, tell
 from cst.commands.published import judged
+from cst.errors import DataError
 from cst.evaluation.answer_scores import AnswerTask, answer_scores, answer_table
 from cst.evaluation.judges.base import Candidate, Opinion
 from cst.records import Prompt, Side, Text
@@ -53,6 +54,19 @@ def score_answers(
         print(json.dumps({**told, "scores": [score.model_dump() for score in scores]}, indent=2))
         return
     draw(answer_table(file.name, judge, scores, task))
+
+
+def refuse_unjudged(file: Path) -> None:
+    """Refuse a file of answers that is given without a recipe.
+
+    Raises:
+        DataError: It is one.
+    """
+    try:
+        read_answers(file)
+    except DataError:
+        return
+    raise DataError(f"{file} is a file of answers, and no recipe says who judges them. Name one with --recipe.")
 
 
 def _candidates(answers: AnswerFile, task: AnswerTask) -> list[Candidate]:

@@ -1,7 +1,7 @@
 """Talking to a model of a run under a named configuration, or under two side by side.
 
-The system prompt is the configuration's canonical wording and nothing that is typed can change it: what is typed is
-user text, and goes through the same renderer as in training.
+The system prompt is the configuration's canonical wording, or there is none under `none`, and nothing that is typed can
+change it: what is typed is user text, and goes through the same renderer as in training.
 """
 
 import sys
@@ -13,7 +13,7 @@ from cst.chat.base import ChatRequest
 from cst.errors import RecipeError
 from cst.markers import refuse_changed
 from cst.recipe import Recipe
-from cst.records import Message, SafetyConfiguration, Sampling
+from cst.records import NO_CONFIGURATION, Message, Sampling
 from cst.store import parse_record, read_text
 from cst.workshop import BASE, Workshop
 
@@ -31,17 +31,14 @@ def talk(folder: Path, model: str, configurations: Sequence[str], *, message: st
     refuse_changed(folder / "recipe.json")
     recipe = parse_record(read_text(folder / "recipe.json"), Recipe, str(folder / "recipe.json"))
     workshop = Workshop(recipe, folder)
-    standing = [_configuration(workshop, name) for name in configurations]
+    talks = [_beginning(workshop, name) for name in configurations]
     chat = _chat(workshop, model)
     sampling = workshop.sampling(temperature)
-    talks: list[list[Message]] = [[Message(role="system", content=c.wordings[0])] for c in standing]
     for said in [message] if message is not None else _typed():
         for turns in talks:
             turns.append(Message(role="user", content=said))
             turns.append(Message(role="assistant", content=_answer(chat, turns, sampling)))
-        show(
-            {configuration.name: turns[-1].content for configuration, turns in zip(standing, talks, strict=True)}, model
-        )
+        show({name: turns[-1].content for name, turns in zip(configurations, talks, strict=True)}, model)
 
 
 def show(answers: Mapping[str, str], model: str) -> None:
@@ -59,11 +56,17 @@ def show(answers: Mapping[str, str], model: str) -> None:
     Console().print(table)
 
 
-def _configuration(workshop: Workshop, name: str) -> SafetyConfiguration:
-    known = {c.name: c for c in workshop.configurations if c.wordings}
-    if name not in known:
-        raise RecipeError(f"The run has no configuration {name!r} with wordings; choose among {', '.join(known)}.")
-    return known[name]
+def _beginning(workshop: Workshop, name: str) -> list[Message]:
+    """The turns before the first that is typed: a configuration's system prompt, or nothing."""
+    known = {configuration.name: configuration.wordings[:1] for configuration in workshop.configurations}
+    offered = {NO_CONFIGURATION: ()} | {name: wording for name, wording in known.items() if wording}
+    if name not in offered:
+        fault = "has no wordings" if name in known else "isn't in the run"
+        raise RecipeError(
+            f"The configuration {name!r} {fault}; choose among {', '.join(offered)} ({NO_CONFIGURATION}: without a "
+            "system prompt)."
+        )
+    return [Message(role="system", content=wording) for wording in offered[name]]
 
 
 def _chat(workshop: Workshop, model: str) -> "ChatModel":
@@ -71,7 +74,7 @@ def _chat(workshop: Workshop, model: str) -> "ChatModel":
 
     if model not in (BASE, *workshop.recipe.models):
         known = ", ".join((BASE, *workshop.recipe.models))
-        raise RecipeError(f"The run has no model {model!r}; choose among {known}.")
+        raise RecipeError(f"The run has no model {model!r}; choose one with --model, among {known}.")
     refuse_changed(workshop.tuned_folder(model))
     loaded = workshop.base if model == BASE else workshop.load(workshop.tuned_folder(model))
     return LocalChat(loaded, name=model, batch_size=1)

@@ -45,6 +45,8 @@ def score(
         published_command.refuse_options(task=task)
         published_command.score_file(named, judged_by, folder, sets, out, budget=budget, as_json=as_json)
     else:
+        if named.suffix == answer_scoring.SUFFIX:
+            answer_scoring.refuse_unjudged(named)
         published_command.refuse_options(recipe=judged_by, out=out, task=task)
         read = console.read_recipe(named, sets)
         home = console.folder_of(read, folder)

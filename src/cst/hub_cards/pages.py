@@ -87,6 +87,7 @@ def model_card(folder: Path, model: str) -> str:
             facts.configuration_line(each, own_or_none=recipe.mixture is not None)
             for each in Workshop(recipe, folder).configurations_of(model)
         ],
+        safety_examples=recipe.mixture.models[model] if recipe.mixture else 0,
         mixture=[] if recipe.mixture is None else sources_of(recipe.mixture),
         as_code=facts.as_code,
         rows=_rows(recipe, folder, model),
@@ -126,6 +127,7 @@ def _settings(recipe: Recipe) -> list[tuple[str, object]]:
     silent = OF_DPO if recipe.training.method == "sft" else ()
     training = recipe.training.model_dump(mode="json", exclude={"reference", "report_to", *silent})
     model = recipe.model.model_dump(mode="json", include={"dtype", "quantization", "system_policy"})
+    model["chat_template"] = recipe.model.chat_template and recipe.model.chat_template.name
     return [(name, value) for name, value in (model | training).items() if value is not None]
 
 
@@ -133,5 +135,5 @@ def _recipe(folder: Path, model: str) -> Recipe:
     refuse_changed(folder)
     recipe = parse_record(read_text(folder / "recipe.json"), Recipe, str(folder / "recipe.json"))
     if model not in recipe.models:
-        raise RecipeError(f"The run has no model {model!r}; choose among {', '.join(recipe.models)}.")
+        raise RecipeError(f"The run has no model {model!r}; choose one with --model, among {', '.join(recipe.models)}.")
     return recipe

@@ -42,7 +42,8 @@ def template_of(tokenizer: PreTrainedTokenizerBase) -> str:
     except ValueError as error:
         raise RenderingError(
             f"The tokenizer {_name(tokenizer)} has no chat template, so messages have no known form. "
-            "Pass the template file that the model was tuned with (model.chat_template), or choose a chat model."
+            "Pass the template file that the model was tuned with (model.chat_template in a recipe, "
+            "--prompt_template_path of `cst generate`), or choose a chat model."
         ) from error
 
 

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cst.errors import RecipeError
+from cst.errors import RecipeError, RenderingError
 from cst.recipe import Arm
 from cst.records import Completion, Prompt
 from cst.run_folder import Stage
 from cst.stages.run_models import loaded, start_model, trained
 from cst.store import read_records, write_records
-from cst.workshop import BASE, Workshop
+from cst.workshop import BASE, HELD_OUT_PROMPTS, Workshop
 
 if TYPE_CHECKING:
     from cst.evaluation.generation import PlannedCompletion
@@ -30,7 +30,8 @@ def generation_stage(workshop: Workshop) -> Stage:
         )
 
     def work() -> None:
-        prompts = read_records(folder / "held_out_prompts.jsonl", Prompt)
+        prompts = read_records(folder / HELD_OUT_PROMPTS, Prompt)
+        refuse_unaskable(workshop)
         completions: list[Completion] = []
         for model in (BASE, *workshop.recipe.models):
             completions.extend(_completions(workshop, model, prompts))
@@ -39,7 +40,7 @@ def generation_stage(workshop: Workshop) -> Stage:
     def depends() -> list[object]:
         return [settings, *workshop.configurations, *start_model(workshop)]
 
-    return Stage("generate", depends, ["held_out_prompts.jsonl", *trained(workshop)], ["completions.jsonl"], work)
+    return Stage("generate", depends, [HELD_OUT_PROMPTS, *trained(workshop)], ["completions.jsonl"], work)
 
 
 def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> list[Completion]:
@@ -52,6 +53,27 @@ def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> l
     for arm, asked in [(arm, planned(workshop, arm, prompts)) for arm in settings.arms]:
         made += ask(asked, chat, sampling=workshop.sampling(arm.temperature), model_name=model)
     return made
+
+
+def refuse_unaskable(workshop: Workshop) -> None:
+    """Plan every arm, and render one of its conversations of each shape, before anything is tuned or asked.
+
+    Raises:
+        DataError: An arm can't be planned.
+        RecipeError: The model's template has no place for turns of an arm; the message names it.
+    """
+    if not workshop.recipe.holds_out_prompts:
+        return
+    prompts, renderer = read_records(workshop.folder / HELD_OUT_PROMPTS, Prompt), workshop.renderer
+    for number, arm in enumerate(workshop.recipe.generation.arms):
+        asked = [row.request for row in planned(workshop, arm, prompts)]
+        for request in {tuple(turn.role for turn in request.messages): request for request in asked}.values():
+            try:
+                renderer.prompt(request.messages)
+            except RenderingError as error:
+                raise RecipeError(
+                    f"generation.arms.{number} asks {request.id!r}, which can't be done: {error}"
+                ) from error
 
 
 def planned(workshop: Workshop, arm: Arm, prompts: Sequence[Prompt]) -> "list[PlannedCompletion]":

@@ -8,6 +8,7 @@ from pathlib import Path
 from cst.recipe import Recipe, TrainingSettings
 from cst.records import Demonstration, Preference
 from cst.run_folder import Stage
+from cst.stages.generation import refuse_unaskable
 from cst.stages.mixture import demonstrations_of, validation_of
 from cst.stages.training_evaluation import decides_evaluations, held_out_of
 from cst.store import read_records
@@ -25,6 +26,7 @@ def train_stage(workshop: Workshop, model: str) -> Stage:
     settings = settings.model_copy(update={"seed": settings.seed + workshop.recipe.seed})
 
     def work() -> None:
+        refuse_unaskable(workshop)
         learn = _fine_tune if settings.method == "sft" else _prefer
         learn(workshop, model, settings)
 
