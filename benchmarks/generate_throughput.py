@@ -1,8 +1,10 @@
 """How many times faster our decoding is than transformers' `generate`, on the same prompts and weights, greedily.
 
     python benchmarks/generate_throughput.py [--cases small-real ...] [--types float32 bfloat16] [--peers alone ...]
+        [--prompts configured|instructions]
 
-64 prompts of unequal length, half of them under each of two system prompts, are answered with at most 128 tokens: once
+64 prompts of unequal length, half of them under each of two system prompts (`configured`), or short ones under none as
+files of instructions hold them (`instructions`), are answered with at most 128 tokens: once
 all of them 128 long, once ending at end tokens, so that lengths differ. In float32 the answers must first be those of
 one prompt at a time, token by token: all 64 for `small`, else a sample. Then ours and the peer take turns; one line of
 JSON tells the ratio of their seconds (median, least, most), the seconds, and answer tokens per second. The peers:
@@ -37,8 +39,8 @@ PROMPTS, NEW_TOKENS = 64, 128
 SAMPLE = 8
 """Prompts that are answered one at a time, where not all are."""
 
-QUESTION_CHARACTERS = (40, 480)
-"""Shortest and longest question: 10 to 120 tokens."""
+QUESTION_CHARACTERS = {"configured": (40, 480), "instructions": (20, 200)}
+"""Shortest and longest question: 10 to 120 tokens; and as instructions of Safety-Tuned LLaMAs' files are long."""
 
 END_SHARE = 1 / 48
 """Share of the vocabulary that ends an answer, so that answers end after 48 tokens in the mean, or at 128."""
@@ -63,6 +65,7 @@ def main() -> None:
     parser = options(__doc__, steps=5)
     parser.add_argument("--types", nargs="+", choices=["float32", "bfloat16"], help="by default both; 7b: bfloat16")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--prompts", choices=QUESTION_CHARACTERS, default="configured")
     asked = parser.parse_args()
     use_threads(asked.threads)
     for device in asked.devices:
@@ -77,7 +80,10 @@ def measure(case: Case, kind: str, asked: argparse.Namespace, device: str) -> It
     work = prepare(case, kind, asked, device)
     about: dict[str, object] = {"benchmark": "generate_throughput", "case": case.name, "weights": kind}
     lengths = [len(prompt) for prompt in work.prompts]
-    about |= {"prompts": f"{len(lengths)} of {min(lengths)} to {max(lengths)} tokens", "device": device}
+    about |= {
+        "prompts": f"{asked.prompts}, {len(lengths)} of {min(lengths)} to {max(lengths)} tokens",
+        "device": device,
+    }
     origin = provenance(device, asked.threads)
     if kind == "float32":
         checked = work if case.model == "small" else sample_of(work)
@@ -94,9 +100,11 @@ def prepare(case: Case, kind: str, asked: argparse.Namespace, device: str) -> Wo
     """A model with random weights, and prompts whose questions are of evenly drawn lengths."""
     generator = Random(f"questions {SEED}")
     rows = [
-        row.model_copy(update={"prompt": prose(generator, generator.randint(*QUESTION_CHARACTERS))})
+        row.model_copy(update={"prompt": prose(generator, generator.randint(*QUESTION_CHARACTERS[asked.prompts]))})
         for row in rows_of(case.rows, n=PROMPTS, seed=SEED, file=asked.rows_file)
     ]
+    if asked.prompts == "instructions":
+        rows = [row.model_copy(update={"system_prompt": None}) for row in rows]
     renderer = Renderer.for_tokenizer(tokenizer_for(rows, PROSE_VOCABULARY if asked.rows_file else MADE_UP_VOCABULARY))
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(SEED)
