@@ -8,7 +8,7 @@ what a tensor is.
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 Text = Annotated[str, Field(min_length=1)]
 """Text that says something: the empty string is refused."""
@@ -67,9 +67,16 @@ NOT_WRITTEN_IF_EMPTY = Field(exclude_if=lambda value: not value)
 """The same for texts and tuples."""
 
 
-def _ends_with_input(content: str, given: str) -> None:
-    if given and not content.endswith(f"\n{given}"):
+def _ends_the_text(given: str, info: ValidationInfo) -> str:
+    text = next((info.data[name] for name in ("content", "text", "prompt") if name in info.data), None)
+    if given and text is not None and not text.endswith(f"\n{given}"):
         raise ValueError(f"the input {given[:40]!r} isn't the last lines of the text; add it there")
+    return given
+
+
+Input = Annotated[str, AfterValidator(_ends_the_text), NOT_WRITTEN_IF_EMPTY]
+"""The last lines of the text of a record, where these are what an instruction is about. Where it isn't given, as in
+most records, nothing is checked: a check of the whole record would cost a million of them seconds."""
 
 
 class Message(Record):
@@ -81,12 +88,7 @@ class Message(Record):
 
     role: Literal["system", "user", "assistant"]
     content: str
-    input: Annotated[str, NOT_WRITTEN_IF_EMPTY] = ""
-
-    @model_validator(mode="after")
-    def _holds_its_input(self) -> Self:
-        _ends_with_input(self.content, self.input)
-        return self
+    input: Input = ""
 
     @property
     def instruction(self) -> str:
@@ -161,12 +163,7 @@ class Prompt(Record):
     groups: dict[str, str] = {}
     history: History = ()
     original: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
-    input: Annotated[str, NOT_WRITTEN_IF_EMPTY] = ""
-
-    @model_validator(mode="after")
-    def _holds_its_input(self) -> Self:
-        _ends_with_input(self.text, self.input)
-        return self
+    input: Input = ""
 
     @property
     def turns(self) -> tuple[Message, ...]:
@@ -300,7 +297,7 @@ class Demonstration(Record):
     source: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
     system_prompt: str | None = None
     prompt: Text
-    input: Annotated[str, NOT_WRITTEN_IF_EMPTY] = ""
+    input: Input = ""
     response: Text
     history: History = ()
 
@@ -308,11 +305,6 @@ class Demonstration(Record):
     def turns(self) -> tuple[Message, ...]:
         """The conversation to be answered, without the system prompt; the last turn is `prompt`."""
         return (*self.history, Message(role="user", content=self.prompt, input=self.input))
-
-    @model_validator(mode="after")
-    def _holds_its_input(self) -> Self:
-        _ends_with_input(self.prompt, self.input)
-        return self
 
 
 class Completion(Record):
