@@ -1,13 +1,13 @@
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config, MambaConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, MambaConfig
 
 from cst.errors import ModelError
 from cst.models.adapters import add_lora
 from cst.models.beams import beam_search
 from cst.models.decoding import decode, greedy
 from cst.records import Sampling
-from models.tiny import tiny_model
+from models.tiny import absolute_model, tiny_model
 
 PROMPTS = [[5, 9, 14, 3], [7], [8, 8, 8, 8, 8, 8, 8], [100, 200], [33, 44, 55]]
 FOUR = Sampling(num_beams=4)
@@ -112,13 +112,7 @@ def test_draws_are_those_of_transformers(model):
 
 
 def test_absolute_positions_ignore_padding():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = GPT2Config(
-            vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3,
-            bos_token_id=None, eos_token_id=None,
-        )  # fmt: skip
-        absolute = AutoModelForCausalLM.from_config(config).eval()
+    absolute = absolute_model()
     assert searched(absolute) == [searched(absolute, [prompt])[0] for prompt in PROMPTS]
 
 

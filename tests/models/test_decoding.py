@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from transformers import (
     AutoModelForCausalLM,
     GenerationConfig,
-    GPT2Config,
     LogitsProcessorList,
     MambaConfig,
     MistralConfig,
@@ -17,7 +16,7 @@ from transformers import (
 from cst.errors import ModelError
 from cst.models.decoded_rows import parts_of
 from cst.models.decoding import chances, decode, greedy, sampler, uniform_stream
-from models.tiny import tiny_model
+from models.tiny import absolute_model, tiny_model
 
 PROMPTS = [[5, 9, 14, 3], [7], [8, 8, 8, 8, 8, 8, 8], [100, 200], [33, 44, 55]]
 ALIKE = [[*([30 + system] * 30), *range(50 * i, 51 * i)] for system in (1, 2) for i in range(1, 6)]
@@ -174,13 +173,7 @@ def test_a_sliding_window_slides_for_rows_that_stay() -> None:
 
 def test_padding_moves_no_position() -> None:
     # GPT-2's positions are absolute: a left-padded row that counted its filler would answer otherwise
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = GPT2Config(
-            vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3,
-            bos_token_id=None, eos_token_id=None,
-        )  # fmt: skip
-        absolute = AutoModelForCausalLM.from_config(config).eval()
+    absolute = absolute_model()
     for prompts in (PROMPTS, ALIKE):
         assert all_of(absolute, prompts) == [all_of(absolute, [prompt])[0] for prompt in prompts]
 

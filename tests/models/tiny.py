@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
 from models.families import FAMILIES, Family, tokenizer_of
@@ -43,3 +43,14 @@ def model_folder(folder: Path, *, family: Family = EMBERWICK, dtype: torch.dtype
 def edit(path: Path, **changes: object) -> None:
     """Change keys of a JSON file."""
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def absolute_model() -> GPT2LMHeadModel:
+    """A GPT-2 with random weights: its positions are absolute, so that filler that counted would show."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(
+            vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3,
+            bos_token_id=None, eos_token_id=None,
+        )  # fmt: skip
+        return GPT2LMHeadModel(config).eval()

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cst.errors import DataError
@@ -13,18 +13,8 @@ from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
 from cst.preferences.sources import Reading, demonstrations_in, read_demonstrations
 from cst.records import Demonstration, Message
+from preferences.formats.texts import IN_A_FOLDER, TEXTS, TURNS
 
-IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
-    lambda text: text.strip()
-)
-TURNS = st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(
-    lambda pairs: tuple(
-        Message(role=role, content=text)
-        for pair in pairs
-        for role, text in zip(("user", "assistant"), pair, strict=True)
-    )
-)
 WITH_INPUT = ("cst-demonstrations", "instruction-output")
 CONVERSATIONAL = (*WITH_INPUT, "prompt-completion-messages", "messages-answered", "conversations-answered")
 ONE_TURN = ("prompt-response", "prompt-completion")
