@@ -6,7 +6,8 @@
 
 Killed at any moment, the same command goes on: pretraining from its checkpoints, runs from their stages, and each
 further measurement is a file in the work folder, made again where it is missing or was made of another model. Prints
-the tables and saves the figures in benchmarks/results/miniature_study.json.
+the tables and saves the figures in benchmarks/results/miniature_study.json; with --docs it also writes the tables to
+benchmarks/results/miniature.md.
 """
 
 import argparse
@@ -39,8 +40,7 @@ from miniature_tables import INTRODUCTION, Figure, Study, markdown, study_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "miniature_study.json"
-PAGE = ROOT / "docs" / "miniature.md"
-BEGIN, END = "<!-- study figures: begin -->", "<!-- study figures: end -->"
+PAGE = ROOT / "benchmarks" / "results" / "miniature.md"
 SEEDS = (5, 6, 7)
 """Of pretraining; the runs on their models are seeded 0, 1 and 2."""
 ANSWERS = 360
@@ -180,19 +180,6 @@ def show(found: Study) -> None:
     print(INTRODUCTION, summary(bounded))
 
 
-def with_figures(page: str, part: str) -> str:
-    """The page with the tables between its two marks.
-
-    Raises:
-        DataError: the page lacks a mark.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise DataError(f"{PAGE} has no lines {BEGIN} and {END}; put them where the tables are to stand.")
-    return f"{before}{begin}\n{part}{end}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="The study of the miniature.")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="of pretraining, 5 or more")
@@ -203,17 +190,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="of each process; by default its share of the cores")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures are saved")
     parser.add_argument("--from-results", action="store_true", help="measure nothing: read the saved figures")
-    parser.add_argument("--docs", action="store_true", help="write the tables into docs/miniature.md")
+    parser.add_argument("--docs", action="store_true", help="write the tables to benchmarks/results/miniature.md")
     asked = parser.parse_args()
-    if asked.docs:
-        with_figures(read_text(PAGE), "")  # a page without marks is refused now, not in an hour
     if not asked.from_results:
         threads = asked.threads or max(1, len(os.sched_getaffinity(0)) // asked.parallel)
         found = study(places_of(asked), processes=asked.parallel, threads=threads, is_given=bool(asked.models))
         write_json(asked.out, found)
     found = parse_record(read_text(asked.out), Study, str(asked.out))
     if asked.docs:
-        write_text(PAGE, with_figures(read_text(PAGE), markdown(found)))
+        write_text(PAGE, markdown(found))
     show(found)
 
 

@@ -68,11 +68,14 @@ VARIATIONS = ("typos", "unseen_items", "free_phrasing")
 SHOWN = {WORDINGS: 20}
 """Sections of which only so many rows are shown, the lowest means first; the JSON has all."""
 
+TITLE = "# The miniature's study: all tables"
+
 INTRODUCTION = (
-    "A column is a pretraining seed with its own tuning: the rate, its 95 % interval within that seed (Wilson's; "
-    "wider, and marked \N{DAGGER}, where prompts hang together in groups), n, unscored. The mean over seeds stands "
-    "between the means of the intervals' ends. A seed that misses what is to be reached is marked; the "
-    "last column judges the mean."
+    "`make study` writes this file. docs/miniature.md explains what is measured. Each seed column is one pretraining "
+    "seed with its own tuning. A cell shows the rate, its 95 % Wilson interval within that seed, n and the number of "
+    "unscored answers. \N{DAGGER} marks intervals that are wider because prompts are correlated in groups. The mean "
+    "column averages the seeds' rates and the ends of their intervals. The verdict compares the mean with the bound; a "
+    "seed that misses the bound is marked in its cell."
 )
 
 
@@ -241,13 +244,13 @@ def _lines(rate: Rate) -> str:
 
 
 def markdown(study: Study, targets: Targets = TARGETS) -> str:
-    """The tables as a part of a page: what has a bound in the open, the rest folded away."""
+    """The tables as a page: what has a bound in the open, the rest folded away."""
     bounded, *others = study_tables(study, targets)
     folded = (
         f"<details><summary>{in_markdown(table.title)}</summary>\n\n{_markdown_table(table)}\n\n</details>"
         for table in others
     )
-    return "\n\n".join([INTRODUCTION, summary(bounded), _markdown_table(bounded), *folded]) + "\n"
+    return "\n\n".join([TITLE, INTRODUCTION, summary(bounded), _markdown_table(bounded), *folded]) + "\n"
 
 
 def summary(bounded: Table) -> str:

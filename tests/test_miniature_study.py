@@ -168,16 +168,8 @@ def test_the_control_trains_the_same_preferences_harder_and_measures_nothing_els
     assert control.capabilities == recipe.capabilities
 
 
-def test_the_tables_stand_between_the_marks_of_a_page():
-    page = f"before\n{study.BEGIN}\nold\n{study.END}\nafter\n"
-    assert study.with_figures(page, "new\n") == f"before\n{study.BEGIN}\nnew\n{study.END}\nafter\n"
-    with pytest.raises(DataError, match="put them where"):
-        study.with_figures("no marks", "new\n")
-
-
 @pytest.mark.skipif(not study.RESULTS.exists(), reason="the study's results are not there: `make study` makes them")
 def test_the_page_shows_what_the_results_hold():
     kept = parse_record(read_text(study.RESULTS), Study, str(study.RESULTS))
-    page = read_text(study.PAGE)
-    assert study.with_figures(page, markdown(kept, TARGETS)) == page
+    assert read_text(study.PAGE) == markdown(kept, TARGETS)
     assert all(entry.n >= 300 for entry in kept.figures if (entry.section, entry.what) in TARGETS and entry.n)
