@@ -312,7 +312,7 @@ def card(
     model: Annotated[str, typer.Option(help="The model of the run, or that its rows were made for.")] = "cst",
 ) -> None:
     """Print a README.md for the Hub, with its YAML header, from the facts of a run folder."""
-    from cst.hub_cards import pages as cards
+    from cst.annexes.cards import pages as cards
 
     print((cards.dataset_card if of == "dataset" else cards.model_card)(folder, model), end="")
 

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from cst.annexes.cards.mixtures import planned_mixture
 from cst.budget import Budget
-from cst.hub_cards.mixture_facts import planned_mixture
 from cst.markers import refuse_changed
 from cst.miniature import RECIPES, recipe_path
 from cst.pipeline import Verb, run, steps

@@ -6,8 +6,9 @@ import pytest
 from huggingface_hub import DatasetCard, ModelCard
 from ruamel.yaml import YAML
 
+from cst.annexes.cards.markdown import NO_VALUE
+from cst.annexes.cards.pages import dataset_card, model_card
 from cst.errors import RecipeError, RunFolderError
-from cst.hub_cards.pages import dataset_card, model_card
 from cst.markers import RECIPE as RECIPE_MARKER
 from cst.markers import write_marker
 from cst.preferences.mixtures import PartRows
@@ -109,9 +110,65 @@ def test_a_model_card_names_configurations_settings_and_scores_with_their_interv
     assert "| base | t | s1 |" in card
     assert "| 77 |" not in card
     assert "| beta | 0.1 |" in card
+    (result,) = ModelCard(card).data.eval_results
+    assert (result.metric_value, result.dataset_config, result.task_name) == (0.9, "s1", "t")
+    assert result.metric_args["n"] == 10
+    assert result.metric_args["unscored"] == 1
+    assert (result.metric_args["low"], result.metric_args["high"]) == (0.596, 0.982)
     assert header(card)["base_model"] == "some-owner/some-model"
     assert header(card)["base_model_relation"] == "adapter"
     assert header(card)["library_name"] == "peft"
+
+
+def test_scores_of_two_tasks_are_two_results_of_the_model_index(folder):
+    """The Hub puts results together that have one data set type, configuration and split."""
+    none = SCORE.model_copy(update={"task": "empty", "n": 0, "followed": 0})
+    write_json(folder / "scores.json", [SCORE, SCORE.model_copy(update={"task": "u", "followed": 1}), none])
+    found = ModelCard(model_card(folder, "cst")).data.eval_results
+
+    assert [(each.task_name, each.metric_value) for each in found] == [("t", 0.9), ("u", 0.1)]
+
+
+def test_the_judge_s_card_and_the_rendering_are_told(folder):
+    write_json(folder / "recipe.json", Recipe.model_validate(RECIPE | {"judge": {"kind": "refusal_phrases"}}))
+    write_json(folder / "scores.json", [SCORE])
+    assert "Judge: `refusal_phrases`, without a card of its errors." in model_card(folder, "cst")
+
+    figure = {"value": 0.75, "low": 0.5, "high": 0.9, "n": 8}
+    undefined = figure | {"value": None, "undefined": "no row of this class"}
+    counts = {"right": 3, "wrong": 1, "unscored": 0, "refused": 0}
+    names = ("f1", "precision", "recall", "specificity", "accuracy")
+    task = {
+        "task": "t",
+        "confusion": {"original": counts, "revised": counts},
+        "figures": dict.fromkeys(names, figure) | {"kappa": undefined},
+        "flips": [],
+    }
+    card = {
+        "judge": "refusal_phrases",
+        "settings": {},
+        "fingerprint": "f",
+        "labelled": "/home/me/a.jsonl",
+        "labelled_sha256": "abc",
+    }
+    write_json(folder / "judge_card.json", card | {"labels": {}, "positive": "original", "tasks": [task]})
+    write_json(folder / "fingerprints.json", {"rendering": {"end_token": "<|end|>", "boundary": "pasted"}})
+    told = model_card(folder, "cst")
+
+    assert "Judge: `refusal_phrases`, with a card of its errors." in told
+    assert "The judge on labelled answers (`a.jsonl`, SHA-256 `abc`):" in told
+    assert "| t | accuracy | 0.750 | 0.500 to 0.900 | 8 |" in told
+    assert f"| t | kappa | {NO_VALUE} | 0.500 to 0.900 | 8 |" in told
+    assert r"| rendering: end_token | \<\|end\|\> |" in told
+
+
+def test_names_that_came_with_data_are_not_read_as_markup(folder):
+    name = "a|b <img src=x> _c_ [d](e)"
+    write_json(folder / "scores.json", [SCORE.model_copy(update={"task": name})])
+    card = model_card(folder, "cst")
+
+    assert r"| cst | a\|b \<img src=x\> \_c\_ \[d\](e) | s1 |" in card
+    assert ModelCard(card).data.eval_results[0].task_name == name
 
 
 def test_a_local_model_is_named_without_its_folder(folder):
