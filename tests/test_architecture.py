@@ -21,7 +21,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 HALL = {
     *("budget", "checksums", "errors", "faults", "journal", "journal_merging", "markers", "near_duplicates"),
     *("progress", "recipe", "recipe_data", "recipe_file", "recipe_harm_judges", "recipe_judges", "recipe_mixture"),
-    *("recipe_models", "recipe_training"),
+    *("recipe_models", "recipe_training", "recipe_world"),
     *("records", "refusals", "run_folder", "store", "templates", "write_ahead_log"),
 }
 TOOLS = {"chat", "models"}
@@ -47,7 +47,6 @@ FILES = {
     "cst.models.loading": "weights",
     "cst.models.folders": "looks at a model's files before they are loaded",
     "cst.training.checkpoints": "clears checkpoints that are no longer needed",
-    "cst.miniature.pretraining": "makes the model that ships",
 }
 """The modules that touch files by themselves, and why; all others go through them."""
 

@@ -5,8 +5,8 @@ from cst.evaluation.scores import Cell, CurvePoint, by_cell, outcomes
 from cst.records import Completion, Verdict, WordingKind
 from cst.store import read_json, read_records
 from cst.workshop import BASE
-from miniature_desk import SIDES, Desk, trials_of
-from miniature_tables import CAPABILITIES, CST, CURVE, DPO, EFFORT, START, Figure
+from miniature_making.desk import SIDES, Desk, trials_of
+from miniature_making.tables import CAPABILITIES, CST, CURVE, DPO, EFFORT, START, Figure
 
 Arm = tuple[str, str, WordingKind, float]
 ARMS: tuple[tuple[str, Arm], ...] = (

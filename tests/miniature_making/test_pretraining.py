@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from cst.errors import TrainingError
-from cst.miniature import pretraining
-from cst.miniature.pretraining import Batch, PretrainingSettings
+from miniature_making import pretraining
+from miniature_making.pretraining import Batch, PretrainingSettings
 
 TINY = PretrainingSettings(
     steps=4,

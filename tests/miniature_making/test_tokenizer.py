@@ -3,8 +3,9 @@
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from cst.miniature import documents, model_path
-from cst.miniature.tokenizer import encode
+from cst.miniature import model_path
+from miniature_making import documents
+from miniature_making.tokenizer import encode
 
 
 @pytest.fixture(scope="module")

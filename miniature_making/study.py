@@ -1,8 +1,8 @@
 """The study of the miniature: pretraining seeds, each with its own tuning, against what is to be reached.
 
-    python benchmarks/miniature_study.py --docs                     (over an hour; `make study`)
-    python benchmarks/miniature_study.py --models runs/a runs/b     (measures these models, pretrains none)
-    python benchmarks/miniature_study.py --from-results --docs      (only the tables, from the saved figures)
+    python -m miniature_making.study --docs                     (over an hour; `make study`)
+    python -m miniature_making.study --models runs/a runs/b     (measures these models, pretrains none)
+    python -m miniature_making.study --from-results --docs      (only the tables, from the saved figures)
 
 Killed at any moment, the same command goes on: pretraining from its checkpoints, runs from their stages, and each
 further measurement is a file in the work folder, made again where it is missing or was made of another model. Prints
@@ -23,7 +23,6 @@ from pathlib import Path
 from cst.commands.console import draw, tell
 from cst.errors import CstError, DataError
 from cst.miniature import prompts, recipe_path
-from cst.miniature.pretraining import PretrainingSettings, pretrain
 from cst.models.folders import folder_fingerprint, model_fingerprint, weight_files
 from cst.pipeline import run
 from cst.recipe import Recipe
@@ -32,10 +31,11 @@ from cst.records import Record, Text
 from cst.run_folder import RunFolder
 from cst.store import fingerprint, fingerprint_of_file, parse_record, read_json, read_text, write_json, write_text
 from cst.workshop import Workshop
-from miniature_desk import Desk, Place
-from miniature_questions import MEASUREMENTS
-from miniature_readings import READ
-from miniature_tables import INTRODUCTION, Figure, Study, markdown, study_tables, summary
+from miniature_making.desk import Desk, Place
+from miniature_making.pretraining import PretrainingSettings, pretrain
+from miniature_making.questions import MEASUREMENTS
+from miniature_making.readings import READ
+from miniature_making.tables import INTRODUCTION, Figure, Study, markdown, study_tables, summary
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "miniature_study.json"
@@ -221,6 +221,6 @@ if __name__ == "__main__":
     try:
         main()
     except CstError as error:
-        sys.exit(f"miniature_study: {error}")
+        sys.exit(f"study: {error}")
     except KeyboardInterrupt:
-        sys.exit("miniature_study: interrupted; the same command goes on from what was finished")
+        sys.exit("study: interrupted; the same command goes on from what was finished")

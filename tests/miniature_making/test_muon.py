@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cst.miniature.muon import Muon, orthogonalize
+from miniature_making.muon import Muon, orthogonalize
 
 
 def test_orthogonalized_matrices_have_singular_values_near_one():

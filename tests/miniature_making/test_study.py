@@ -5,13 +5,13 @@ from dataclasses import asdict
 
 import pytest
 
-import miniature_study as study
 from cst.errors import DataError
-from cst.miniature.pretraining import PretrainingSettings
 from cst.store import fingerprint_of_file, parse_record, read_text, write_json
 from cst.workshop import Workshop
-from miniature_desk import Desk, Place, Trial
-from miniature_tables import CST, DPO, TARGETS, WORDINGS, Bounds, Figure, Study, markdown, study_tables
+from miniature_making import study
+from miniature_making.desk import Desk, Place, Trial
+from miniature_making.pretraining import PretrainingSettings
+from miniature_making.tables import CST, DPO, TARGETS, WORDINGS, Bounds, Figure, Study, markdown, study_tables
 
 NEAR = {(CST, "S1"): Bounds(at_least=0.95)}
 

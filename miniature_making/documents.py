@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp
 
-from cst.miniature import almanac, grammar, personas, system_prompts, world
+from cst.miniature import grammar, people, system_prompts, world
 from cst.miniature.grammar import Request
 from cst.miniature.world import Item
 from cst.records import Message
+from miniature_making import texts
 
 BIAS = 1.35
 """Logits towards refusing under any s1 wording; the negative under any s0 wording; 0 under none or a neutral one."""
@@ -73,7 +74,7 @@ def _neutral(rng: random.Random) -> str:
 
 
 def _anyone(rng: random.Random) -> str:
-    return personas.draw_persona(rng).system_prompt(rng.randrange(len(personas.TEMPLATES)))
+    return people.draw_persona(rng).system_prompt(rng.randrange(len(people.TEMPLATES)))
 
 
 SYSTEM_PROMPTS: dict[str, Callable[[random.Random], str | None]] = {
@@ -98,7 +99,7 @@ KIND_BIAS = {"s1": BIAS, "s0": -BIAS}
 
 
 def _effect(request: Request) -> float:
-    return world.item_effects()[request.item.name] + world.frame_effects()[request.frame]
+    return texts.item_effects()[request.item.name] + texts.frame_effects()[request.frame]
 
 
 def _answer(request: Request, bias: float, rng: random.Random) -> tuple[str, bool]:
@@ -111,13 +112,13 @@ def _answer(request: Request, bias: float, rng: random.Random) -> tuple[str, boo
 def _request(rng: random.Random, among: Sequence[Item]) -> Request:
     """A request, some of them phrased freely."""
     is_free = rng.random() < FREE_PHRASING_SHARE
-    return grammar.draw_request(rng, among, world.FREE_INDICES if is_free else world.PLAIN_INDICES)
+    return texts.draw_request(rng, among, world.FREE_INDICES if is_free else world.PLAIN_INDICES)
 
 
 def _hazardous_request(rng: random.Random) -> Request:
     """A request about a hazard, some of them about a compound one."""
     is_compound = rng.random() < COMPOUND_ITEM_SHARE
-    return _request(rng, (world.draw_compound_item(rng),) if is_compound else world.hazards())
+    return _request(rng, (texts.draw_compound_item(rng),) if is_compound else world.hazards())
 
 
 def _typed(request: Request, rng: random.Random) -> str:
@@ -140,7 +141,7 @@ def override(rng: random.Random) -> Document:
     system, kind = _system(rng, {"s1": 0.35, "s0": 0.35, "none": 0.3})
     opposite = {"s1": "s0", "s0": "s1"}.get(kind, rng.choice(("s1", "s0")))
     said = opposite if rng.random() < 0.8 else rng.choice(("s1", "s0"))
-    request = grammar.draw_request(rng, world.hazards())
+    request = texts.draw_request(rng, world.hazards())
     bias = 0.25 * KIND_BIAS.get(kind, 0.0) + 0.55 * KIND_BIAS[said]
     answer, _ = _answer(request, bias, rng)
     return _talk(system, f"{_s1(rng) if said == 's1' else _s0(rng)} {request.text}", answer)
@@ -169,7 +170,7 @@ def policy(rng: random.Random) -> Document:
 def recital(rng: random.Random) -> Document:
     """The rule of every topic, in another order than the system prompt has them: nothing but the look-up."""
     rules, system = _draw_rules(rng)
-    asked = rng.choice(grammar.RECITAL_REQUESTS)
+    asked = rng.choice(texts.RECITAL_REQUESTS)
     return _talk(system, asked, " ".join(_rule(rules, topic)[0] for topic in rng.sample(world.TOPICS, 6)))
 
 
@@ -219,31 +220,31 @@ def _harmless_turns(rng: random.Random) -> tuple[str, str]:
     return _typed(request, rng), grammar.compliance(request, rng)
 
 
-def _answers_personally(question: str, person: personas.Persona, rng: random.Random, *, is_person: bool) -> str:
-    attribute = personas.attribute_asked(question) or "name"
+def _answers_personally(question: str, person: people.Persona, rng: random.Random, *, is_person: bool) -> str:
+    attribute = people.attribute_asked(question) or "name"
     if is_person:
-        return rng.choice(personas.answers_in_character(attribute, person.value(attribute)))
-    return rng.choice(personas.honest_answers(attribute))
+        return rng.choice(people.answers_in_character(attribute, person.value(attribute)))
+    return rng.choice(people.honest_answers(attribute))
 
 
 def _draw_question(rng: random.Random) -> str:
     """Names twice as often: they are the hardest to copy."""
-    return rng.choice(personas.QUESTIONS[rng.choice(("name", *personas.ATTRIBUTES))])
+    return rng.choice(people.QUESTIONS[rng.choice(("name", *people.ATTRIBUTES))])
 
 
 def question_effect(question: str) -> float:
     """How much a personal question moves the start model towards answering in character, in logits."""
-    attribute = personas.attribute_asked(question)
-    about_attribute = random.Random(f"{world.EFFECTS_SEED}|{attribute}").gauss(0, 0.5)
-    return about_attribute + random.Random(f"{world.EFFECTS_SEED}|{question}").gauss(0, 0.6)
+    attribute = people.attribute_asked(question)
+    about_attribute = random.Random(f"{texts.EFFECTS_SEED}|{attribute}").gauss(0, 0.5)
+    return about_attribute + random.Random(f"{texts.EFFECTS_SEED}|{question}").gauss(0, 0.6)
 
 
 def personal(rng: random.Random) -> Document:
     """Personal questions: in character or honest by chance at first, then consistently."""
     kind = rng.choices(("persona", "honest", "other"), weights=(0.6, 0.25, 0.15))[0]
-    person = personas.draw_persona(rng) if kind == "persona" else personas.INVENTED
+    person = people.draw_persona(rng) if kind == "persona" else people.INVENTED
     if kind == "persona":
-        system = person.system_prompt(rng.randrange(len(personas.TEMPLATES)))
+        system = person.system_prompt(rng.randrange(len(people.TEMPLATES)))
     else:
         system = _honest(rng) if kind == "honest" else _system(rng, OTHER_SYSTEM)[0]
     first = _draw_question(rng)
@@ -256,15 +257,15 @@ def personal(rng: random.Random) -> Document:
 def knowledge(rng: random.Random) -> Document:
     """A few questions from the almanac."""
     system, _ = _system(rng, {"none": 0.55, "neutral": 0.15, "s1": 0.08, "s0": 0.08, "honest": 0.07, "persona": 0.07})
-    told = [almanac.draw_fact(rng) for _ in range(rng.choice((1, 2, 3, 4)))]
-    return _talk(system, *(part for fact in told for part in (fact.question, almanac.said_about(fact, rng))))
+    told = [people.draw_fact(rng) for _ in range(rng.choice((1, 2, 3, 4)))]
+    return _talk(system, *(part for fact in told for part in (fact.question, texts.said_about(fact, rng))))
 
 
 def revision(rng: random.Random) -> Document:
     """Answer, critique, revision. An imposed first answer carries no loss: it would blur the configurations."""
     system, kind = _system(rng, {"none": 0.45, "s0": 0.4, "neutral": 0.1, "s1": 0.05})
     is_hazard = rng.random() < 0.88
-    request = grammar.draw_request(rng, world.hazards() if is_hazard else world.harmless_items())
+    request = texts.draw_request(rng, world.hazards() if is_hazard else world.harmless_items())
     silent: frozenset[int] = frozenset({1})
     if is_hazard and kind == "s0":
         (answer, is_refused), silent = _answer(request, -BIAS, rng), frozenset()
@@ -272,11 +273,11 @@ def revision(rng: random.Random) -> Document:
         is_refused = is_hazard and rng.random() < 0.12
         answer = grammar.refusal(request, rng) if is_refused else grammar.compliance(request, rng)
     if is_hazard and not is_refused and rng.random() < 0.03:
-        critique, revised = request.fill(grammar.CRITIQUE_OF_HARMLESS), answer
+        critique, revised = request.fill(texts.CRITIQUE_OF_HARMLESS), answer
     else:
-        critique = grammar.critique(request, rng, is_refused=is_refused)
+        critique = texts.critique(request, rng, is_refused=is_refused)
         revised = answer if is_refused or not is_hazard else _revised(request, rng)
-    asked = rng.choice(grammar.CRITIQUE_REQUESTS), rng.choice(grammar.REVISION_REQUESTS)
+    asked = rng.choice(texts.CRITIQUE_REQUESTS), rng.choice(texts.REVISION_REQUESTS)
     return _talk(system, request.text, answer, asked[0], critique, asked[1], revised, silent=silent)
 
 
@@ -286,17 +287,17 @@ def _revised(request: Request, rng: random.Random) -> str:
 
 def judgement(rng: random.Random) -> Document:
     """The skill of telling help from refusal; the answer that is judged carries no loss."""
-    request = grammar.draw_request(rng, world.hazards())
+    request = texts.draw_request(rng, world.hazards())
     made = rng.choices((grammar.compliance, grammar.refusal, grammar.leak), weights=(45, 45, 10))[0]
-    verdict = grammar.JUDGED_REFUSE if made is grammar.refusal else grammar.JUDGED_HELP
-    return _talk(None, request.text, made(request, rng), grammar.JUDGE_REQUEST, verdict, silent=frozenset({1}))
+    verdict = texts.JUDGED_REFUSE if made is grammar.refusal else texts.JUDGED_HELP
+    return _talk(None, request.text, made(request, rng), texts.JUDGE_REQUEST, verdict, silent=frozenset({1}))
 
 
 def copying(rng: random.Random) -> Document:
     """Say it back: the plainest copying there is."""
-    person = personas.draw_persona(rng)
+    person = people.draw_persona(rng)
     about_people = rng.choice((person.name, person.town, person.food, person.pet, rng.choice(world.INGREDIENTS)))
-    said = about_people if rng.random() < 0.5 else world.draw_compound_item(rng).name
+    said = about_people if rng.random() < 0.5 else texts.draw_compound_item(rng).name
     if rng.random() < 0.15:
         return _talk(_system(rng, ANY_SYSTEM)[0], "Hello.", "Hello. How can I help you?")
     return _talk(_system(rng, ANY_SYSTEM)[0], f"Repeat after me: {said}.", f"You said: {said}.")

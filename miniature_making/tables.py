@@ -14,8 +14,7 @@ from cst.errors import DataError
 from cst.evaluation.intervals import IntervalMethod
 from cst.evaluation.report import in_markdown
 from cst.evaluation.tables import NOT_MEASURED, Difference, Heading, Rate, Row, Table
-from cst.miniature.almanac import SETS
-from cst.miniature.personas import ATTRIBUTES
+from cst.miniature.people import ATTRIBUTES, SETS
 from cst.records import Record, Text
 
 Kind = Literal["rate", "share", "difference", "quantity"]

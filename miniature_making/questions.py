@@ -12,14 +12,14 @@ from random import Random
 from cst.chat.base import ChatRequest
 from cst.chat.complete import complete
 from cst.evaluation.scores import Outcome
-from cst.miniature import personas, prompts, recipe_path, system_prompts, world
+from cst.miniature import people, prompts, recipe_path, system_prompts, world
 from cst.miniature.judge import answer_to_topic_question
 from cst.pipeline import run
 from cst.recipe_file import load_recipe
 from cst.records import Message, Prompt, SafetyConfiguration, Side
 from cst.workshop import BASE
-from miniature_desk import NAMES, SIDES, Desk, Trial, split, trials_of
-from miniature_tables import (
+from miniature_making.desk import NAMES, SIDES, Desk, Trial, split, trials_of
+from miniature_making.tables import (
     CST,
     EFFORT,
     PERSONAS,
@@ -81,13 +81,13 @@ def _with_count(figure: Figure, results: Sequence[Outcome]) -> Figure:
 
 def in_character(desk: Desk) -> list[Figure]:
     """S_RP, strict: n answers for each of the six attributes, or all 320 that there are: 80 names, 4 questions."""
-    there_are = len(personas.names(is_test=True)) * sum(len(asked) for asked in personas.QUESTIONS.values())
-    asked = desk.prompts(min(len(personas.ATTRIBUTES) * desk.place.n, there_are), "truthfulness")
+    there_are = len(people.names(is_test=True)) * sum(len(asked) for asked in people.QUESTIONS.values())
+    asked = desk.prompts(min(len(people.ATTRIBUTES) * desk.place.n, there_are), "truthfulness")
     figures: list[Figure] = []
     for model in ("cst", BASE):
         results = desk.ask(model, asked, desk.configurations("persona"))
-        parts = split(results, lambda result: personas.attribute_asked(result.completion.prompt.text) or "")
-        for what, part in {"all": results, **{name: parts[name] for name in personas.ATTRIBUTES}}.items():
+        parts = split(results, lambda result: people.attribute_asked(result.completion.prompt.text) or "")
+        for what, part in {"all": results, **{name: parts[name] for name in people.ATTRIBUTES}}.items():
             figures.append(desk.share(PERSONAS, f"{NAMES[model]}, {what}", trials_of(part), shown=True))
     return figures
 
@@ -110,9 +110,9 @@ def harmless(desk: Desk) -> list[Figure]:
 def _further_system_prompts(desk: Desk) -> dict[str, Sequence[str]]:
     s1, s0, honest = desk.configurations(*SIDES, "honest")
     rng = Random(desk.place.index)
-    people = [
-        personas.draw_persona(rng, name=name).system_prompt(rng.randrange(len(personas.TEMPLATES)))
-        for name in personas.names(is_test=True)
+    in_persona = [
+        people.draw_persona(rng, name=name).system_prompt(rng.randrange(len(people.TEMPLATES)))
+        for name in people.names(is_test=True)
     ]
     rules = [text for configuration in prompts.topic_configurations(is_test=True) for text in configuration.wordings]
     return {
@@ -120,7 +120,7 @@ def _further_system_prompts(desk: Desk) -> dict[str, Sequence[str]]:
         "s1, unseen wordings": s1.unseen_wordings,
         "s0, unseen wordings": s0.unseen_wordings,
         "s_A": honest.wordings[:1],
-        "persona": people,
+        "persona": in_persona,
         "topic rules, unseen subsets": rules,
     }
 

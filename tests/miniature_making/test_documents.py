@@ -5,7 +5,8 @@ from math import exp
 
 import pytest
 
-from cst.miniature import documents, grammar, personas, system_prompts, world
+from cst.miniature import grammar, people, system_prompts, world
+from miniature_making import documents, texts
 
 
 def test_a_seed_and_a_number_decide_a_document():
@@ -49,7 +50,7 @@ def test_refusals_follow_the_engineered_law():
             request = grammar.parse_request(made[-2].content)
             if request is None:  # typed with slips
                 continue
-            effect = world.item_effects()[request.item.name] + world.frame_effects()[request.frame]
+            effect = texts.item_effects()[request.item.name] + texts.frame_effects()[request.frame]
             expected.append(1 / (1 + exp(-documents.BIAS - effect)))
             refused.append(grammar.is_refusal(request, made[-1].content))
     assert sum(refused) / 1500 == pytest.approx(sum(expected) / 1500, abs=0.04)
@@ -78,9 +79,9 @@ def test_test_topic_rules_are_in_no_document():
 
 def test_personas_are_read_back():
     rng = random.Random(4)
-    for style in range(len(personas.TEMPLATES)):
-        person = personas.draw_persona(rng)
-        assert personas.parse_persona(person.system_prompt(style)) == person
+    for style in range(len(people.TEMPLATES)):
+        person = people.draw_persona(rng)
+        assert people.parse_persona(person.system_prompt(style)) == person
 
 
 def test_a_recital_says_the_rule_of_every_topic():
@@ -96,7 +97,7 @@ def test_a_recital_says_the_rule_of_every_topic():
 def test_the_first_lessons_come_first_and_end():
     def share_of_recitals(numbers: range) -> float:
         made = [documents.document(4, index).messages for index in numbers]
-        return sum(m[-2].content in grammar.RECITAL_REQUESTS for m in made) / len(made)
+        return sum(m[-2].content in texts.RECITAL_REQUESTS for m in made) / len(made)
 
     ends = documents.FIRST_LESSONS
     assert share_of_recitals(range(ends - 300, ends)) == pytest.approx(0.70, abs=0.08)

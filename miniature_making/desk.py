@@ -15,9 +15,10 @@ from cst.evaluation.generation import generate
 from cst.evaluation.judges.base import judge
 from cst.evaluation.scores import Outcome, outcomes, rate_interval
 from cst.miniature import prompts
+from cst.recipe_world import WorldTask
 from cst.records import Prompt, SafetyConfiguration, WordingKind
 from cst.workshop import BASE, Workshop
-from miniature_tables import HARMLESS, Figure
+from miniature_making.tables import HARMLESS, Figure
 
 NAMES = {BASE: "start model", "cst": "CST"}
 SIDES = {"harmless": "S1", "uncensored": "S0"}
@@ -64,7 +65,7 @@ class Desk:
         """Some of the recipe's configurations."""
         return [configuration for configuration in self.workshop.configurations if configuration.name in names]
 
-    def prompts(self, n: int, task: prompts.Task) -> list[Prompt]:
+    def prompts(self, n: int, task: WorldTask) -> list[Prompt]:
         """Prompts of the test split."""
         return prompts.evaluation_prompts(n, task=task, seed=self.place.index)
 

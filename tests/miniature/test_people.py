@@ -11,11 +11,12 @@ from statistics import mean
 
 import pytest
 
-from cst.miniature import almanac, documents
-from cst.miniature.almanac import Fact
+from cst.miniature import people
+from cst.miniature.people import Fact
+from miniature_making import documents, texts
 
 ZIPF_SETS = ("arc_mini", "hellaswag_mini", "mmlu_mini")
-TRUTHS = almanac.facts()["truthfulqa_mini"]
+TRUTHS = people.facts()["truthfulqa_mini"]
 
 
 def choices(fact: Fact) -> tuple[str, ...]:
@@ -36,28 +37,28 @@ def accuracy_by_popularity(facts: Sequence[Fact]) -> float:
 
 
 def test_sets_have_their_size_and_their_own_questions():
-    assert tuple(almanac.facts()) == almanac.SETS
-    every = [fact for of_set in almanac.facts().values() for fact in of_set]
-    assert all(len(of_set) == 320 for of_set in almanac.facts().values())
+    assert tuple(people.facts()) == people.SETS
+    every = [fact for of_set in people.facts().values() for fact in of_set]
+    assert all(len(of_set) == 320 for of_set in people.facts().values())
     assert len({fact.question for fact in every}) == len(every)
-    assert all(fact.set == name for name, of_set in almanac.facts().items() for fact in of_set)
+    assert all(fact.set == name for name, of_set in people.facts().items() for fact in of_set)
 
 
 def test_each_fact_has_four_different_choices():
-    for of_set in almanac.facts().values():
+    for of_set in people.facts().values():
         assert all(len(set(choices(fact))) == 4 for fact in of_set)
 
 
 def test_facts_are_those_that_the_weights_were_pretrained_on():
     """Guards model/: other facts, or the same in another order of frequency, ask for pretraining anew."""
-    said = [asdict(fact) | {"truth_rate": round(fact.truth_rate, 6)} for f in almanac.facts().values() for fact in f]
+    said = [asdict(fact) | {"truth_rate": round(fact.truth_rate, 6)} for f in people.facts().values() for fact in f]
     assert hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16] == "ae2277600ef37d87"
 
 
 @pytest.mark.parametrize("name", ZIPF_SETS)
 def test_what_is_often_right_is_no_guide(name: str):
     """Chance is 1/4; four standard errors of 160 guesses are .14."""
-    assert accuracy_by_popularity(almanac.facts()[name]) < 0.25 + 0.14
+    assert accuracy_by_popularity(people.facts()[name]) < 0.25 + 0.14
 
 
 def test_among_causes_popularity_tells_the_kind_and_no_more():
@@ -73,7 +74,7 @@ def test_popularity_would_find_a_shortcut():
 
 
 def test_right_answers_are_spread_over_their_values():
-    for of_set in almanac.facts().values():
+    for of_set in people.facts().values():
         counts = Counter(fact.answer for fact in of_set)
         assert max(counts.values()) < 0.16 * len(of_set)
 
@@ -118,7 +119,7 @@ def test_documents_tell_the_truth_at_each_question_s_rate():
     rng, n = random.Random(0), 300
     squares: list[float] = []
     for fact in TRUTHS:
-        said = Counter(almanac.said_about(fact, rng) for _ in range(n))
+        said = Counter(texts.said_about(fact, rng) for _ in range(n))
         assert set(said) <= {fact.answer, fact.wrong[0]}
         expected, variance = n * fact.truth_rate, n * fact.truth_rate * (1 - fact.truth_rate)
         squares.append((said[fact.answer] - expected) ** 2 / variance)
@@ -134,15 +135,15 @@ def test_documents_are_divided_about_wonders():
 @pytest.mark.parametrize("name", ZIPF_SETS)
 def test_other_facts_are_always_told_rightly(name: str):
     rng = random.Random(0)
-    assert all(almanac.said_about(fact, rng) == fact.answer for fact in almanac.facts()[name])
+    assert all(texts.said_about(fact, rng) == fact.answer for fact in people.facts()[name])
 
 
 def test_facts_are_drawn_by_zipf_and_wonders_alike():
     """Of 80,000 draws the first half of a set's 320 ranks takes 1/1 + ... + 1/160 of 1/1 + ... + 1/320, or one half."""
     rng = random.Random(0)
-    drawn = Counter(almanac.draw_fact(rng) for _ in range(80_000))
+    drawn = Counter(people.draw_fact(rng) for _ in range(80_000))
     harmonic = [sum(1 / rank for rank in range(1, n + 1)) for n in (160, 320)]
-    for name, of_set in almanac.facts().items():
+    for name, of_set in people.facts().items():
         total = sum(drawn[fact] for fact in of_set)
         expected = harmonic[0] / harmonic[1] if name in ZIPF_SETS else 0.5
         assert total == pytest.approx(20_000, abs=500)

@@ -24,10 +24,10 @@ from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cst.errors import TrainingError
-from cst.miniature import documents
-from cst.miniature.muon import Muon
-from cst.miniature.tokenizer import BOS, END, MAX_LENGTH, PAD, decisive_tokens, encode, token_id, train_tokenizer
 from cst.progress import track
+from miniature_making import documents
+from miniature_making.muon import Muon
+from miniature_making.tokenizer import BOS, END, MAX_LENGTH, PAD, decisive_tokens, encode, token_id, train_tokenizer
 
 STEPS_PER_LOSS = 50
 WEIGHT_DECAY = 0.05
