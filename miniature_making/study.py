@@ -10,7 +10,6 @@ the tables and saves the figures in benchmarks/results/miniature_study.json.
 """
 
 import argparse
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from cst.commands.console import draw, tell
+from cst.distribution import version
 from cst.errors import CstError, DataError
 from cst.miniature import prompts, recipe_path
 from cst.models.folders import folder_fingerprint, model_fingerprint, weight_files
@@ -154,7 +154,7 @@ def study(places: Sequence[Place], *, processes: int, threads: int, is_given: bo
         n=places[0].n,
         threads=threads,
         models={str(place.seed): model_fingerprint(str(place.model)) for place in places},
-        versions={package: importlib.metadata.version(package) for package in PACKAGES},
+        versions={package: version(package) for package in PACKAGES},
         figures=tuple(figure for of_seed in figures for figure in of_seed),
     )
 

@@ -21,7 +21,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 HALL = {
     *("budget", "checksums", "errors", "faults", "journal", "journal_merging", "markers", "near_duplicates"),
     *("progress", "recipe", "recipe_data", "recipe_file", "recipe_harm_judges", "recipe_judges", "recipe_mixture"),
-    *("recipe_models", "recipe_training", "recipe_world"),
+    *("recipe_models", "recipe_training", "recipe_world", "distribution"),
     *("records", "refusals", "run_folder", "store", "templates", "write_ahead_log"),
 }
 TOOLS = {"chat", "models"}
