@@ -18,6 +18,8 @@ quick and doesn't import torch.
 import importlib
 from typing import TYPE_CHECKING
 
+from cst.distribution import __version__ as __version__
+
 if TYPE_CHECKING:
     from cst.answering import generate_answers
     from cst.answering_settings import AnsweringSettings
@@ -129,8 +131,6 @@ _HOMES = {
     "train": "cst.training.loop",
 }
 """Where each public name lives (PEP 562)."""
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AnsweringSettings",

@@ -4,12 +4,12 @@ The names are those of the original's flags. This file loads no model and import
 """
 
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cst.distribution import version
 from cst.records import Record, Sampling, Text
 
 if TYPE_CHECKING:
@@ -124,5 +124,5 @@ def parameters_of(
         input_sha256=input_sha256,
         model_fingerprint=loaded.fingerprint,
         fingerprint=fingerprint,
-        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     )

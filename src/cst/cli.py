@@ -312,7 +312,7 @@ def card(
     model: Annotated[str, typer.Option(help="The model of the run, or that its rows were made for.")] = "cst",
 ) -> None:
     """Print a README.md for the Hub, with its YAML header, from the facts of a run folder."""
-    from cst.hub_cards import pages as cards
+    from cst.annexes.cards import pages as cards
 
     print((cards.dataset_card if of == "dataset" else cards.model_card)(folder, model), end="")
 
@@ -323,12 +323,10 @@ def pretrain_miniature(
     seed: Annotated[int | None, typer.Option(help="Documents, start weights and order of batches.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; as shipped by default.")] = None,
 ) -> None:
-    """Regenerate the miniature's weights from nothing but this package."""
-    from cst.miniature.pretraining import PretrainingSettings, pretrain
+    """Pretrain the miniature's start model anew. Needs a clone of the repository: the installed package can't."""
+    from cst.commands import miniature
 
-    chosen = {"seed": seed, "steps": steps}
-    folder = pretrain(out, PretrainingSettings(**{name: value for name, value in chosen.items() if value is not None}))
-    typer.echo(folder)
+    typer.echo(miniature.pretrain(out, seed=seed, steps=steps))
 
 
 @miniature_app.command("labelled")
@@ -338,13 +336,9 @@ def labelled_miniature(
     seed: Annotated[int, typer.Option(help="Which prompts and answers.")] = 0,
 ) -> None:
     """Write answers of the miniature's world with their labels, to try a judge on with `cst judge-card`."""
-    import json
+    from cst.commands import miniature
 
-    from cst.miniature.labelled_answers import labelled_rows
-    from cst.store import write_pieces
-
-    write_pieces(out, (json.dumps(row) + "\n" for row in labelled_rows(n, seed=seed)))
-    typer.echo(out)
+    typer.echo(miniature.write_labelled(out, n, seed=seed))
 
 
 app.add_typer(miniature_app, name="miniature")

@@ -7,11 +7,11 @@ needs them, so that a stage without a model never loads one.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from cst.budget import Budget
+from cst.distribution import version
 from cst.kept_recipe import keep_recipe
 from cst.preferences.conditioning import condition_each
 from cst.recipe import Recipe
@@ -296,5 +296,5 @@ def fingerprints(workshop: Workshop) -> dict[str, object]:
         "prompt_files": workshop.prompt_file_fingerprints(),
         **mixed,
         "rendering": workshop.rendering,
-        "versions": {package: metadata.version(package) for package in packages},
+        "versions": {package: version(package) for package in packages},
     }

@@ -35,7 +35,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: The file is missing, isn't YAML 1.2, or doesn't fit the schema.
     """
     if not path.exists():
-        raise RecipeError(f"There is no recipe file {path}. Check the path; `miniature` and `sweep` ship with cst.")
+        raise RecipeError(
+            f"There is no recipe file {path}. Check the path, or name one that ships with cst, such as `miniature`."
+        )
     try:
         text = read_text(path)
     except DataError as error:

@@ -6,8 +6,7 @@ from made_for_evaluation import prompt
 from cst.evaluation.judge_card import SUFFIXES, LabelledAnswer, TaskCard, task_cards
 from cst.evaluation.judges.base import REFUSED, Candidate, Opinion
 from cst.evaluation.judges.plain import CallableJudge, RefusalPhrases
-from cst.miniature.judge import exact_judge
-from cst.miniature.labelled_answers import labelled_rows
+from cst.miniature.judge import exact_judge, labelled_rows
 from cst.records import Prompt, Side
 
 ORIGINAL, REVISED = Side.ORIGINAL, Side.REVISED

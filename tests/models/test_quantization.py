@@ -128,5 +128,5 @@ def test_without_bitsandbytes_one_line_says_what_to_install(base: Path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == (
         "cst.errors.ModelError: model.quantization=4bit needs bitsandbytes, which isn't installed. Install it "
-        "(pip install 'cst[quantization]'), or leave model.quantization out."
+        "(pip install 'configurable-safety-tuning[quantization]'), or leave model.quantization out."
     )

@@ -48,7 +48,10 @@ def test_lm_eval_is_missed_in_one_line_before_anything_is_done(tmp_path):
         "run(parse_recipe(text, where='t.yaml'), Path('run'))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "needs lm-eval, which isn't installed. Install it (pip install 'cst[capabilities]')" in done.stderr
+    assert (
+        "needs lm-eval, which isn't installed. Install it (pip install 'configurable-safety-tuning[capabilities]')"
+        in done.stderr
+    )
     assert not (tmp_path / "run" / "preferences").exists()
 
 

@@ -11,7 +11,7 @@ from cst.commands.judge_card import make_card
 from cst.errors import DataError, RecipeError
 from cst.evaluation.report import render_report
 from cst.labelled_answers import LabelReading
-from cst.miniature.labelled_answers import labelled_rows
+from cst.miniature.judge import labelled_rows
 from cst.pipeline import steps
 from cst.recipe import Recipe
 from cst.recipe_file import parse_recipe

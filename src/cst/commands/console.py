@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from cst.annexes.cards.mixtures import planned_mixture
 from cst.budget import Budget
-from cst.hub_cards.mixture_facts import planned_mixture
 from cst.markers import refuse_changed
 from cst.miniature import RECIPES, recipe_path
 from cst.pipeline import Verb, run, steps
@@ -53,15 +53,25 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that ship with cst by their names: the miniature's, and the files of `recipes/`.
+
+    The wheel has that folder in the package; in a clone it lies at the top of the repository.
+    """
+    package = Path(__file__).parents[1]
+    homes = (package / "recipes", package.parents[1] / "recipes")
+    home = next((home for home in homes if home.is_dir()), package)
+    named = {file.stem: file for file in sorted(home.glob("*.yaml"))}
+    return named | {name: recipe_path(name) for name in RECIPES}
+
+
 def read_recipe(path: Path, overrides: Sequence[str]) -> Recipe:
-    """A recipe file, or an embedded one by its name (`miniature`, `sweep`).
+    """A recipe file, or one that ships with cst by its name (`miniature`, `sweep`, `tables`).
 
     Raises:
         RecipeError: There is no such recipe, or it can't be read.
     """
-    if str(path) in RECIPES and not path.is_file():
-        path = recipe_path(str(path))
-    return load_recipe(path, overrides)
+    return load_recipe(path if path.is_file() else shipped_recipes().get(str(path), path), overrides)
 
 
 def folder_of(recipe: Recipe, folder: Path | None) -> Path:

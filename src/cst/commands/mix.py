@@ -11,10 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
+from cst.annexes.cards.mixtures import MixtureFile, MixtureSource, file_source, mixture_card
 from cst.commands.console import tell
 from cst.errors import DataError
-from cst.hub_cards.mixture_facts import MixtureFile, MixtureSource, file_source
-from cst.hub_cards.mixtures import mixture_card
 from cst.preferences.exports import export_demonstrations
 from cst.preferences.mixtures import Part, Parts, SourceRows, mixture, parts_of
 from cst.preferences.quarantine import quarantine_file

@@ -5,6 +5,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from cst.distribution import install_command
 from cst.errors import RecipeError
 from cst.markers import fingerprint_of_path
 from cst.records import NO_CONFIGURATION
@@ -72,7 +73,7 @@ def capability_prompts(workshop: Workshop) -> dict[str, str | None]:
     if find_spec("lm_eval") is None:
         raise RecipeError(
             "The recipe's section `capabilities` needs lm-eval, which isn't installed. Install it "
-            "(pip install 'cst[capabilities]'), or leave the section out."
+            f"({install_command('capabilities')}), or leave the section out."
         )
     known = {each.name: each.wordings[0] for each in workshop.configurations if each.wordings}
     names = list(known) if settings.configurations == "all" else settings.configurations

@@ -88,7 +88,7 @@ def _of_file(workshop: Workshop, part: Part, source: DemonstrationFile) -> list[
 
 
 def _of_miniature(workshop: Workshop, part: Part, source: MiniatureDemonstrations) -> list[Demonstration]:
-    from cst.miniature.demonstrations import instruction_demonstrations, safety_demonstrations
+    from cst.miniature.prompts import instruction_demonstrations, safety_demonstrations
 
     make = instruction_demonstrations if part == "instructions" else safety_demonstrations
     return make(source.n, seed=source.seed + workshop.recipe.seed)
