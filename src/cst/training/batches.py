@@ -1,13 +1,14 @@
 """Rows as tokens, and tokens to batches: what is trained on, in which order, in which step.
 
 The plan of the steps is a pure function of numbers, so that a resumed run walks the same way. A row over the limit is
-refused, or dropped and counted, and not cut here. This file knows no model, only token numbers.
+rejected, or dropped and counted; a demonstration is cut where that is asked for. This file knows no model, only token
+numbers.
 """
 
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Protocol, TypeVar, final
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from cst.errors import TrainingError
 from cst.models.rendering import Renderer, TokenSequence
-from cst.records import Message, Preference
+from cst.records import Demonstration, Message, Preference
 
 
 class Row(Protocol):
@@ -72,6 +73,37 @@ class TokenizedPreference:
         return max(len(self.chosen.tokens), len(self.rejected.tokens))
 
 
+@final
+@dataclass(frozen=True)
+class TokenizedDemonstration:
+    """One demonstration as a token sequence, which ends with the end-of-turn token if it isn't `cut`."""
+
+    id: str
+    task: str
+    sequence: TokenSequence
+    cut: bool = False
+
+    @property
+    def group(self) -> str:
+        """See Row."""
+        return self.task
+
+    @property
+    def sequences(self) -> tuple[TokenSequence, ...]:
+        """See Row."""
+        return (self.sequence,)
+
+    @property
+    def longest(self) -> int:
+        """See Row."""
+        return len(self.sequence.tokens)
+
+    @property
+    def labels(self) -> int:
+        """How many tokens are learned."""
+        return len(self.sequence.tokens) - self.sequence.response_start
+
+
 def sequences_of(rows: Sequence[Row]) -> list[TokenSequence]:
     """The first sequence of every row, then the second of every row, and so on."""
     return [sequence for side in zip(*(row.sequences for row in rows), strict=True) for sequence in side]
@@ -96,19 +128,30 @@ IGNORED = -100
 
 def tokenize(preferences: Sequence[Preference], renderer: Renderer) -> list[TokenizedPreference]:
     """Render each preference once: the same prompt before the chosen and before the rejected response."""
-    return [_tokenize(preference, renderer) for preference in preferences]
+    return [
+        TokenizedPreference(
+            id=preference.id,
+            configuration=preference.configuration,
+            chosen=renderer.example(_messages(preference), preference.chosen),
+            rejected=renderer.example(_messages(preference), preference.rejected),
+        )
+        for preference in preferences
+    ]
 
 
-def _tokenize(preference: Preference, renderer: Renderer) -> TokenizedPreference:
-    messages = list(preference.turns)
-    if preference.system_prompt is not None:
-        messages.insert(0, Message(role="system", content=preference.system_prompt))
-    return TokenizedPreference(
-        id=preference.id,
-        configuration=preference.configuration,
-        chosen=renderer.example(messages, preference.chosen),
-        rejected=renderer.example(messages, preference.rejected),
-    )
+def tokenize_demonstrations(
+    demonstrations: Sequence[Demonstration], renderer: Renderer
+) -> list[TokenizedDemonstration]:
+    """Render each demonstration once: what is learned are the response and its end token."""
+    return [
+        TokenizedDemonstration(row.id, row.task, renderer.example(_messages(row), row.response))
+        for row in demonstrations
+    ]
+
+
+def _messages(row: Preference | Demonstration) -> list[Message]:
+    system = [] if row.system_prompt is None else [Message(role="system", content=row.system_prompt)]
+    return [*system, *row.turns]
 
 
 def within_length(
@@ -142,6 +185,36 @@ def _too_long(rows: Sequence[Row], max_length: int, where: str, remedy: str) -> 
         f"{where} leaves no room for {long} of {len(lengths)} responses (the first in row {first!r}; the longest needs "
         f"{max(lengths)} tokens). Make room for them, or {remedy}."
     )
+
+
+def fitted(
+    rows: Sequence[TokenizedDemonstration], max_length: int, *, cut_long: bool, drop_long: bool, where: str
+) -> list[TokenizedDemonstration]:
+    """The rows that fit into `max_length` tokens, with `cut_long` because they are cut there; `where` names the limit.
+
+    A row of which nothing of the response would be left is dropped.
+
+    Raises:
+        TrainingError: There are no rows, a row is too long and neither `cut_long` nor `drop_long` is on, or no row is
+            left.
+    """
+    if cut_long:
+        rows = [_cut(row, max_length) for row in rows if row.sequence.response_start < max_length] or rows
+    remedy = "cut them there with training.cut_long=true, or drop such rows with training.drop_long=true"
+    return within_length(rows, max_length, drop_long=drop_long or cut_long, where=where, remedy=remedy)
+
+
+def _cut(row: TokenizedDemonstration, max_length: int) -> TokenizedDemonstration:
+    """The row's first tokens: where there were more, the end token isn't among them."""
+    if row.longest <= max_length:
+        return row
+    kept = TokenSequence(row.sequence.tokens[:max_length], row.sequence.response_start)
+    return replace(row, sequence=kept, cut=True)
+
+
+def with_inputs(row: TokenizedDemonstration) -> TokenizedDemonstration:
+    """The same row, of which all tokens but the first are learned, which has none before it."""
+    return replace(row, sequence=TokenSequence(row.sequence.tokens, 1))
 
 
 def plan_steps(
