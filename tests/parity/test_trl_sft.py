@@ -113,7 +113,7 @@ def test_loss_and_gradient_of_a_step_are_trls(inputs: bool, tmp_path: Path):
     loaded = load_tiny(write_tiny(tmp_path / "model"))
     rows = tokenize_demonstrations(ROWS, loaded.renderer)
     (step,) = plan_steps(len(ROWS), seed=told.seed, epochs=1, rows_per_step=BATCH * ACCUMULATION, max_steps=1)
-    assert [list(rows[index].sequence.tokens) for index in step] == tokens
+    assert [list(rows[index].sequences[0].tokens) for index in step] == tokens
     with work_on(loaded, told, [with_inputs(row) for row in rows] if inputs else rows) as work:
         loss, found = step_of(work, step)
     assert loss == pytest.approx(their_loss, abs=TOLERANCE)

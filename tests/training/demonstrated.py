@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cst.models.loading import LoadedModel
 from cst.recipe import TrainingSettings
 from cst.records import Demonstration, Message
-from cst.training.batches import TokenizedDemonstration
+from cst.training.batches import Row
 from cst.training.objectives import SupervisedObjective, fine_tune
 from cst.training.policy import policy_of
 from cst.training.results import TrainingResult
@@ -62,7 +62,7 @@ def learn_a_little(policy: nn.Module) -> None:
 
 
 @contextmanager
-def work_on(loaded: LoadedModel, settings: TrainingSettings, rows: list[TokenizedDemonstration]) -> Iterator[Work]:
+def work_on(loaded: LoadedModel, settings: TrainingSettings, rows: list[Row]) -> Iterator[Work]:
     """A training that is about to begin, of a policy that has learned something already."""
     with policy_of(loaded, settings) as policy:
         learn_a_little(policy)

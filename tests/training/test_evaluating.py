@@ -15,7 +15,7 @@ from cst.models.loading import LoadedModel, load_model
 from cst.records import Completion, Verdict
 from cst.training.checkpoints import checkpoints
 from cst.training.evaluating import EvaluationSet, HeldOut, best_step, check_evaluation, is_enough, metric_of
-from cst.training.meters import Evaluation, RowMeters, StepMetrics, step_metrics
+from cst.training.meters import Evaluation, RowMeters, StepMetrics, Update, step_metrics
 from cst.training.objectives import train
 from cst.training.results import TrainingResult
 
@@ -222,7 +222,7 @@ def lines(*values: float | str | None) -> list[StepMetrics]:
     """One line a step, with these metrics; "" where no evaluation was due."""
     made = []
     for number, value in enumerate(values):
-        line = step_metrics(ROWS, ["a"], step=number + 1, epoch=1.0, learning_rate=0.1, grad_norm=1.0)
+        line = step_metrics(ROWS, ["a"], Update(number + 1, epoch=1.0, learning_rate=0.1, grad_norm=1.0))
         evaluation = None if isinstance(value, str) else Evaluation(metric=value, scores=())
         made.append(line.model_copy(update={"evaluation": evaluation}))
     return made

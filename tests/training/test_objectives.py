@@ -18,11 +18,11 @@ from cst.errors import TrainingError
 from cst.models.loading import LoadedModel, load_model
 from cst.models.rendering import Renderer, TokenSequence
 from cst.records import Demonstration, Message
-from cst.training.batches import TokenizedDemonstration, tokenize, tokenize_demonstrations, with_inputs
+from cst.training.batches import Row, tokenize, tokenize_demonstrations, with_inputs
 from cst.training.evaluating import EvaluationSet, evaluate
 from cst.training.logps import ResponseLogps
 from cst.training.loss import PairLogps, PreferenceLoss, dpo_loss, margin_of, nll_of
-from cst.training.meters import RowMeters
+from cst.training.meters import RowMeters, Update
 from cst.training.objectives import PreferenceObjective, fine_tune, train
 from cst.training.policy import policy_of
 from cst.training.results import TrainingResult
@@ -40,18 +40,18 @@ KINDS: dict[str, dict[str, object]] = {
 }
 
 
-def tokenized(n: int = 12, *, inputs: bool = False) -> list[TokenizedDemonstration]:
+def tokenized(n: int = 12, *, inputs: bool = False) -> list[Row]:
     rows = tokenize_demonstrations(demonstrations(n), Renderer.for_tokenizer(tiny_tokenizer()))
     return [with_inputs(row) for row in rows] if inputs else rows
 
 
-def oracle(policy: nn.Module, rows: list[TokenizedDemonstration]) -> tuple[float, dict[str, Tensor]]:
+def oracle(policy: nn.Module, rows: list[Row]) -> tuple[float, dict[str, Tensor]]:
     """The same in float64, a sequence at a time: all rows' surprise at their learned tokens, over all those tokens."""
     exact = copy.deepcopy(policy).double()
     exact.zero_grad()
     surprise, count = torch.zeros((), dtype=torch.float64), 0
     for row in rows:
-        tokens, first = torch.tensor(row.sequence.tokens), row.sequence.response_start
+        tokens, first = torch.tensor(row.sequences[0].tokens), row.sequences[0].response_start
         scores = exact(input_ids=tokens[None, :-1]).logits[0, first - 1 :]
         picked = scores.gather(1, tokens[first:, None])[:, 0]
         surprise = surprise + (scores.logsumexp(-1) - picked).sum()
@@ -116,7 +116,7 @@ def test_the_start_is_the_start_models_own_loss(loaded: LoadedModel, tmp_path: P
 def test_a_line_tells_tasks_apart_and_weighs_tokens(loaded: LoadedModel, tmp_path: Path):
     run(loaded, tmp_path, per_device_train_batch_size=6, num_train_epochs=2)
     for line in metrics(tmp_path):
-        assert line.tokens == sum(row.labels for row in tokenized())
+        assert line.tokens == sum(row.learned for row in tokenized())
         assert {name: task.rows for name, task in line.tasks.items()} == {"instructions": 6, "safety": 6}
         assert sum(task.tokens * task.nll for task in line.tasks.values()) / line.tokens == pytest.approx(line.loss)
         assert line.scalars().keys() >= {"loss", "learning_rate", "instructions/nll", "safety/nll"}
@@ -197,7 +197,7 @@ def test_the_validation_loss_is_that_of_the_saved_weights(kind: str, loaded: Loa
     (evaluation,) = [line.evaluation for line in metrics(tmp_path) if line.evaluation]
     assert evaluation.loss == pytest.approx(oracle(saved.requires_grad_(True), rows)[0], rel=1e-5)
     assert evaluation.metric == -evaluation.loss
-    assert (evaluation.rows, evaluation.tokens) == (5, sum(row.labels for row in rows))
+    assert (evaluation.rows, evaluation.tokens) == (5, sum(row.learned for row in rows))
     assert evaluation.scalars() == {"eval/metric": evaluation.metric, "eval/loss": evaluation.loss}
 
 
@@ -317,7 +317,7 @@ def test_rows_keep_their_own_reference():
     assert meters.shape == (2, objective().width)
     assert meters[:, 0].tolist() == loss.tolist()
     assert objective().units([3, 1]) == 2
-    told = objective().line([3, 1], meters, step=1, epoch=0.5, learning_rate=0.1, grad_norm=1.0)
+    told = objective().line([3, 1], meters, Update(1, epoch=0.5, learning_rate=0.1, grad_norm=1.0))
     assert told.configurations["uncensored"].rows == 2
     assert told.loss == pytest.approx(loss.mean().item())
 

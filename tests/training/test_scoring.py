@@ -14,7 +14,7 @@ from cst.errors import CstError, ModelError, TrainingError
 from cst.models.loading import LoadedModel
 from cst.models.tensors import save_tensors
 from cst.store import fingerprint
-from cst.training.batches import TokenizedPreference, tokenize, tokenize_demonstrations
+from cst.training.batches import Row, tokenize, tokenize_demonstrations
 from cst.training.logps import response_logps
 from cst.training.packing.packs import pack_of
 from cst.training.scoring import Packed, Padded, Scorer, reference_logps, scorer_of
@@ -82,7 +82,7 @@ def test_log_probs_come_back_row_by_row(scorer: Scorer, loaded: LoadedModel):
             assert lengths.tolist() == alone.lengths.tolist()
 
 
-def work_of(share: list[int], rows: list[TokenizedPreference], scorer: Scorer) -> int:
+def work_of(share: list[int], rows: list[Row], scorer: Scorer) -> int:
     """Tokens that a share of rows computes: unique ones in a pack, all of them where rows are padded."""
     sides = [side for row in share for side in (rows[row].chosen, rows[row].rejected)]
     if isinstance(scorer, Padded):

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from typing import Protocol, TypeVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -20,88 +20,39 @@ from cst.models.rendering import Renderer, TokenSequence
 from cst.records import Demonstration, Message, Preference
 
 
-class Row(Protocol):
-    """A row of a training: token sequences that are computed together, because its loss needs them all."""
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def group(self) -> str:
-        """What its figures are told under: a configuration, a task."""
-        ...
-
-    @property
-    def sequences(self) -> tuple[TokenSequence, ...]:
-        """As many in every row of a training."""
-        ...
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest of them, prompt included."""
-        ...
-
-
-R = TypeVar("R", bound=Row)
-
-
 @final
 @dataclass(frozen=True)
-class TokenizedPreference:
-    """One preference as two token sequences after the same prompt; both end with the end-of-turn token."""
+class Row:
+    """A row of a training as token sequences, which are computed together because its loss needs them all.
+
+    A preference has two, chosen before rejected, after the same prompt; a demonstration has one. Each ends with the
+    end-of-turn token, unless the row was `cut`. `group` is what its figures are told under: a configuration or a task.
+    """
 
     id: str
-    configuration: str
-    chosen: TokenSequence
-    rejected: TokenSequence
-
-    @property
-    def group(self) -> str:
-        """See Row."""
-        return self.configuration
-
-    @property
-    def sequences(self) -> tuple[TokenSequence, ...]:
-        """See Row."""
-        return self.chosen, self.rejected
-
-    @property
-    def longest(self) -> int:
-        """See Row."""
-        return max(len(self.chosen.tokens), len(self.rejected.tokens))
-
-
-@final
-@dataclass(frozen=True)
-class TokenizedDemonstration:
-    """One demonstration as a token sequence, which ends with the end-of-turn token if it isn't `cut`."""
-
-    id: str
-    task: str
-    sequence: TokenSequence
+    group: str
+    sequences: tuple[TokenSequence, ...]
     cut: bool = False
 
     @property
-    def group(self) -> str:
-        """See Row."""
-        return self.task
+    def chosen(self) -> TokenSequence:
+        """A preference's chosen response after its prompt."""
+        return self.sequences[0]
 
     @property
-    def sequences(self) -> tuple[TokenSequence, ...]:
-        """See Row."""
-        return (self.sequence,)
+    def rejected(self) -> TokenSequence:
+        """A preference's rejected response after its prompt."""
+        return self.sequences[1]
 
     @property
     def longest(self) -> int:
-        """See Row."""
-        return len(self.sequence.tokens)
+        """Tokens of the longest sequence, prompt included."""
+        return max(len(sequence.tokens) for sequence in self.sequences)
 
     @property
-    def labels(self) -> int:
-        """How many tokens are learned."""
-        return len(self.sequence.tokens) - self.sequence.response_start
+    def learned(self) -> int:
+        """How many tokens are labels: those of the responses, end tokens included."""
+        return sum(len(sequence.tokens) - sequence.response_start for sequence in self.sequences)
 
 
 def sequences_of(rows: Sequence[Row]) -> list[TokenSequence]:
@@ -126,27 +77,18 @@ IGNORED = -100
 """Label of a token that carries no log-prob: prompt and padding (the default of torch's cross entropy)."""
 
 
-def tokenize(preferences: Sequence[Preference], renderer: Renderer) -> list[TokenizedPreference]:
+def tokenize(preferences: Sequence[Preference], renderer: Renderer) -> list[Row]:
     """Render each preference once: the same prompt before the chosen and before the rejected response."""
-    return [
-        TokenizedPreference(
-            id=preference.id,
-            configuration=preference.configuration,
-            chosen=renderer.example(_messages(preference), preference.chosen),
-            rejected=renderer.example(_messages(preference), preference.rejected),
-        )
-        for preference in preferences
-    ]
+    rows: list[Row] = []
+    for row in preferences:
+        sides = tuple(renderer.example(_messages(row), response) for response in (row.chosen, row.rejected))
+        rows.append(Row(row.id, row.configuration, sides))
+    return rows
 
 
-def tokenize_demonstrations(
-    demonstrations: Sequence[Demonstration], renderer: Renderer
-) -> list[TokenizedDemonstration]:
+def tokenize_demonstrations(demonstrations: Sequence[Demonstration], renderer: Renderer) -> list[Row]:
     """Render each demonstration once: what is learned are the response and its end token."""
-    return [
-        TokenizedDemonstration(row.id, row.task, renderer.example(_messages(row), row.response))
-        for row in demonstrations
-    ]
+    return [Row(row.id, row.task, (renderer.example(_messages(row), row.response),)) for row in demonstrations]
 
 
 def _messages(row: Preference | Demonstration) -> list[Message]:
@@ -155,13 +97,13 @@ def _messages(row: Preference | Demonstration) -> list[Message]:
 
 
 def within_length(
-    rows: Sequence[R],
+    rows: Sequence[Row],
     max_length: int,
     *,
     drop_long: bool,
     where: str,
     remedy: str = "drop such rows with training.drop_long=true",
-) -> list[R]:
+) -> list[Row]:
     """The rows that fit into `max_length` tokens; errors name the limit by `where`, and a `remedy`.
 
     Raises:
@@ -187,9 +129,7 @@ def _too_long(rows: Sequence[Row], max_length: int, where: str, remedy: str) -> 
     )
 
 
-def fitted(
-    rows: Sequence[TokenizedDemonstration], max_length: int, *, cut_long: bool, drop_long: bool, where: str
-) -> list[TokenizedDemonstration]:
+def fitted(rows: Sequence[Row], max_length: int, *, cut_long: bool, drop_long: bool, where: str) -> list[Row]:
     """The rows that fit into `max_length` tokens, with `cut_long` because they are cut there; `where` names the limit.
 
     A row of which nothing of the response would be left is dropped.
@@ -199,22 +139,22 @@ def fitted(
             left.
     """
     if cut_long:
-        rows = [_cut(row, max_length) for row in rows if row.sequence.response_start < max_length] or rows
+        rows = [_cut(row, max_length) for row in rows if row.sequences[0].response_start < max_length] or rows
     remedy = "cut them there with training.cut_long=true, or drop such rows with training.drop_long=true"
     return within_length(rows, max_length, drop_long=drop_long or cut_long, where=where, remedy=remedy)
 
 
-def _cut(row: TokenizedDemonstration, max_length: int) -> TokenizedDemonstration:
+def _cut(row: Row, max_length: int) -> Row:
     """The row's first tokens: where there were more, the end token isn't among them."""
     if row.longest <= max_length:
         return row
-    kept = TokenSequence(row.sequence.tokens[:max_length], row.sequence.response_start)
-    return replace(row, sequence=kept, cut=True)
+    (whole,) = row.sequences
+    return replace(row, sequences=(TokenSequence(whole.tokens[:max_length], whole.response_start),), cut=True)
 
 
-def with_inputs(row: TokenizedDemonstration) -> TokenizedDemonstration:
+def with_inputs(row: Row) -> Row:
     """The same row, of which all tokens but the first are learned, which has none before it."""
-    return replace(row, sequence=TokenSequence(row.sequence.tokens, 1))
+    return replace(row, sequences=(TokenSequence(row.sequences[0].tokens, 1),))
 
 
 def plan_steps(

@@ -149,7 +149,7 @@ def _loss(rows: Sequence[Row], work: Work) -> tuple[float, int]:
             f"The loss of {len(bad)} of {len(rows)} validation rows isn't finite ({rows[bad[0]].id!r} first), so the "
             "last update broke the weights. Lower training.learning_rate, and train in another folder."
         )
-    tokens = sum(len(s.tokens) - s.response_start for row in rows for s in row.sequences)
+    tokens = sum(row.learned for row in rows)
     return -float(logps.sum()) / tokens, tokens
 
 

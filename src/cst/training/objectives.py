@@ -6,7 +6,7 @@ Both hand their rows and their objective to `loop.tune`. The preference losses t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from accelerate import Accelerator
@@ -19,8 +19,6 @@ from cst.records import Demonstration, Preference
 from cst.store import fingerprint
 from cst.training.batches import (
     Row,
-    TokenizedDemonstration,
-    TokenizedPreference,
     fingerprint_of_tokens,
     fitted,
     tokenize,
@@ -45,6 +43,7 @@ from cst.training.meters import (
     RowMeters,
     StepMetrics,
     SupervisedStepMetrics,
+    Update,
     step_metrics,
     supervised_step_metrics,
 )
@@ -144,7 +143,7 @@ def _settings_of(settings: TrainingSettings, loaded: LoadedModel, method: Litera
 
 def _demonstrated(
     demonstrations: Sequence[Demonstration], loaded: LoadedModel, settings: TrainingSettings
-) -> list[TokenizedDemonstration]:
+) -> list[Row]:
     max_length, where = _length_limit(loaded, settings)
     tokenized = tokenize_demonstrations(demonstrations, loaded.renderer)
     rows = fitted(tokenized, max_length, cut_long=settings.cut_long, drop_long=settings.drop_long, where=where)
@@ -189,16 +188,13 @@ class PreferenceObjective:
     is where they are kept. `loss` is a user's own; without one it is that of `training.loss_type`.
     """
 
-    rows: Sequence[TokenizedPreference]
+    width: ClassVar[int] = RowMeters.width()
+
+    rows: Sequence[Row]
     reference: Tensor
     settings: TrainingSettings
     file: Path
     loss: PreferenceLoss | None = None
-
-    @property
-    def width(self) -> int:
-        """See Objective."""
-        return RowMeters.width()
 
     def units(self, rows: Sequence[int]) -> int:
         """The loss of a step is a mean over rows."""
@@ -235,18 +231,9 @@ class PreferenceObjective:
         )
         return loss, meters.stacked().detach()
 
-    def line(
-        self, rows: Sequence[int], meters: Tensor, *, step: int, epoch: float, learning_rate: float, grad_norm: float
-    ) -> StepMetrics:
+    def line(self, rows: Sequence[int], meters: Tensor, update: Update) -> StepMetrics:
         """See Objective."""
-        return step_metrics(
-            RowMeters.unstacked(meters),
-            [self.rows[row].configuration for row in rows],
-            step=step,
-            epoch=epoch,
-            learning_rate=learning_rate,
-            grad_norm=grad_norm,
-        )
+        return step_metrics(RowMeters.unstacked(meters), [self.rows[row].group for row in rows], update)
 
     def check_start(self, meters: Tensor, *, is_exact: bool) -> None:
         """Before its first update the policy is the reference, so that every margin is 0; see Objective.
@@ -281,16 +268,14 @@ class SupervisedObjective:
     `num_items_in_batch`.
     """
 
-    rows: Sequence[TokenizedDemonstration]
+    width: ClassVar[int] = 2
+    """Meters are the loss and the learned tokens."""
 
-    @property
-    def width(self) -> int:
-        """Loss and learned tokens."""
-        return 2
+    rows: Sequence[Row]
 
     def units(self, rows: Sequence[int]) -> int:
         """The loss of a step is a mean over tokens."""
-        return sum(self.rows[row].labels for row in rows)
+        return sum(self.rows[row].learned for row in rows)
 
     def terms(self, rows: Sequence[int], scored: ResponseLogps) -> tuple[Tensor, Tensor]:
         """See Objective; log-probs are [B, 1]."""
@@ -298,15 +283,10 @@ class SupervisedObjective:
         loss = -scored.logps[:, 0]
         return loss, torch.stack([loss.detach(), scored.lengths[:, 0]], dim=1)
 
-    def line(
-        self, rows: Sequence[int], meters: Tensor, *, step: int, epoch: float, learning_rate: float, grad_norm: float
-    ) -> SupervisedStepMetrics:
+    def line(self, rows: Sequence[int], meters: Tensor, update: Update) -> SupervisedStepMetrics:
         """See Objective."""
         nll, tokens = meters.unbind(1)
-        tasks = [self.rows[row].task for row in rows]
-        return supervised_step_metrics(
-            nll, tokens, tasks, step=step, epoch=epoch, learning_rate=learning_rate, grad_norm=grad_norm
-        )
+        return supervised_step_metrics(nll, tokens, [self.rows[row].group for row in rows], update)
 
     def check_start(self, meters: Tensor, *, is_exact: bool) -> None:
         """Nothing is known of a start model's loss: see Objective."""

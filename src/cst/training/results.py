@@ -106,8 +106,11 @@ def _flat(value: object, name: str = "") -> dict[str, str]:
 
 
 def short(text: str | None) -> str:
-    """Enough of a value to tell two apart, for a message."""
-    return "absent" if text is None else text if len(text) <= 24 else text[:21] + "..."
+    """Enough of a value to tell two apart, for a message: 12 digits of a hash, 40 characters of anything else."""
+    if text is None:
+        return "absent"
+    bare = text.strip("'")
+    return bare[:12] if len(bare) == 64 else text if len(text) <= 40 else text[:37] + "..."
 
 
 def write_result(
@@ -138,16 +141,10 @@ def read_result(folder: Path) -> TrainingResult | None:
     outcome = parse_record(read_text(folder / _RESULT), Outcome, str(folder / _RESULT))
     tuned = folder / outcome.tuned
     return TrainingResult(
-        steps=outcome.steps,
-        rows=outcome.rows,
-        dropped=outcome.dropped,
-        first_loss=outcome.first_loss,
-        last_loss=outcome.last_loss,
+        **outcome.model_dump(exclude={"tuned"}),
         adapter=tuned if outcome.tuned == "adapter" else None,
         model=tuned if outcome.tuned == "model" else None,
         alarms=alarms(read_metrics(folder / METRICS)),
-        best_step=outcome.best_step,
-        cut=outcome.cut,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast, final
+from typing import TypeAlias, cast, final
 
 import torch
 from accelerate import Accelerator
@@ -34,25 +34,6 @@ from cst.training.sharding import Pass, passes
 logger = logging.getLogger(__name__)
 
 
-class Scorer(Protocol):
-    """A way to score rows, and how the rows of a step are split for it."""
-
-    def shares(self, step: Sequence[int], rows: Sequence[Row], *, rank: int, world_size: int) -> list[list[int]]:
-        """Positions in `step` that one process computes, those of one forward pass together; each is dealt once."""
-        ...
-
-    def score(self, model: nn.Module, rows: Sequence[Row]) -> ResponseLogps:
-        """Log-probs of the B rows of one share, [B, sequences of a row].
-
-        Always in as many forward passes, however many rows there are.
-        """
-        ...
-
-    def ready(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Open while `model` is scored, and while gradients of that are computed."""
-        ...
-
-
 @final
 @dataclass(frozen=True)
 class Packed:
@@ -61,16 +42,16 @@ class Packed:
     token_budget: int
 
     def shares(self, step: Sequence[int], rows: Sequence[Row], *, rank: int, world_size: int) -> list[list[int]]:
-        """By tokens; see Scorer."""
+        """Positions in `step` that one process computes, those of one pack together; each is dealt once."""
         together = [rows[row].sequences for row in step]
         return micro_packs(together, token_budget=self.token_budget, rank=rank, world_size=world_size)
 
     def score(self, model: nn.Module, rows: Sequence[Row]) -> ResponseLogps:
-        """In one pack; see Scorer."""
+        """Log-probs of the B rows of one share, [B, sequences of a row], in one forward pass."""
         return _by_row(packed_response_logps(model, sequences_of(rows)), len(rows))
 
     def ready(self, model: nn.Module) -> AbstractContextManager[None]:
-        """See Scorer."""
+        """Open while `model` is scored, and while gradients of that are computed."""
         return attending_in_trees(language_model(model))
 
 
@@ -83,11 +64,11 @@ class Padded:
     batch_size: int
 
     def shares(self, step: Sequence[int], rows: Sequence[Row], *, rank: int, world_size: int) -> list[list[int]]:
-        """By rows; see Scorer."""
+        """Positions in `step` that one process computes, those of one batch together; each is dealt once."""
         return micro_batches(step, rows, size=self.batch_size, rank=rank, world_size=world_size)
 
     def score(self, model: nn.Module, rows: Sequence[Row]) -> ResponseLogps:
-        """In as many batches as a row has sequences; see Scorer."""
+        """Log-probs of the B rows of one share, [B, sequences of a row], in as many passes as a row has sequences."""
         logps = response_logps(model, sequences_of(rows), pad_token_id=self.pad_token_id, batch_size=len(rows))
         return _by_row(logps, len(rows))
 
@@ -95,6 +76,10 @@ class Padded:
         """Nothing is to be made ready."""
         del model
         return nullcontext()
+
+
+Scorer: TypeAlias = Packed | Padded
+"""A way to score rows, and how the rows of a step are split for it."""
 
 
 def _by_row(scored: ResponseLogps, rows: int) -> ResponseLogps:

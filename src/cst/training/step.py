@@ -10,10 +10,11 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from accelerate import Accelerator
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 from torch.optim import AdamW
 from transformers import PreTrainedModel
@@ -25,7 +26,7 @@ from cst.store import fingerprint
 from cst.training.batches import Row
 from cst.training.checkpoints import checkpoints, trained
 from cst.training.logps import ResponseLogps
-from cst.training.meters import StepLine
+from cst.training.meters import StepLine, Update
 from cst.training.packing.logps import language_model
 from cst.training.results import CHECKPOINTS
 from cst.training.scoring import Scorer, autocast, passes_of
@@ -34,10 +35,8 @@ from cst.training.scoring import Scorer, autocast, passes_of
 class Objective(Protocol):
     """What is made of the log-probs of rows, which are known by their numbers."""
 
-    @property
-    def width(self) -> int:
-        """How many meters a row has."""
-        ...
+    width: ClassVar[int]
+    """How many meters a row has."""
 
     def units(self, rows: Sequence[int]) -> int:
         """What the sum of these rows' losses is divided by to give that of a step: how many rows, or tokens."""
@@ -50,9 +49,7 @@ class Objective(Protocol):
         """
         ...
 
-    def line(
-        self, rows: Sequence[int], meters: Tensor, *, step: int, epoch: float, learning_rate: float, grad_norm: float
-    ) -> StepLine:
+    def line(self, rows: Sequence[int], meters: Tensor, update: Update) -> StepLine:
         """What is told of a step, of the meters of all its N rows, [N, width]."""
         ...
 
@@ -137,7 +134,7 @@ def take_step(work: Work, optimizer: AdamW, rows: Sequence[int], *, step: int, e
     _sum_over_processes(work.accelerator, parameters)
     norm = float(nn.utils.clip_grad_norm_(parameters, work.settings.max_grad_norm))
     _assert_finite(work, meters, norm, rows, step)
-    line = work.objective.line(rows, meters, step=step, epoch=epoch, learning_rate=rate, grad_norm=norm)
+    line = work.objective.line(rows, meters, Update(step, epoch, learning_rate=rate, grad_norm=norm))
     if step == 1:
         exact = work.settings.mixed_precision == "no" and is_exact(language_model(work.policy))
         work.objective.check_start(meters, is_exact=exact)
@@ -162,7 +159,9 @@ def _accumulate(work: Work, rows: Sequence[int]) -> Tensor:
     """Gradients of this process's share of the step, and the meters of all rows, from all processes, on the CPU."""
     accelerator, units = work.accelerator, work.objective.units(rows)
     told = torch.zeros(len(rows), work.objective.width, dtype=torch.float64, device=accelerator.device)
-    with work.scorer.ready(work.policy):
+    # Autocast casts what the adapter reads; peft would cast it to the adapter's float32 before that, and back again.
+    casts_once = disable_input_dtype_casting(work.policy, active=work.settings.mixed_precision == "bf16")
+    with work.scorer.ready(work.policy), casts_once:
         for each in passes_of(rows, work.rows, model=work.policy, scorer=work.scorer, accelerator=accelerator):
             loss, meters = _forward(work, [rows[position] for position in each.positions])
             (loss.sum() * (each.counts / units)).backward()
