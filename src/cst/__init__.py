@@ -71,8 +71,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from cst.synthesis.critique import synthesize
-    from cst.training.loop import train
-    from cst.training.supervised import fine_tune
+    from cst.training.objectives import fine_tune, train
 
 _HOMES = {
     "AnsweringSettings": "cst.answering_settings",
@@ -112,7 +111,7 @@ _HOMES = {
     "TrainingSettings": "cst.recipe",
     "Verdict": "cst.records",
     "condition": "cst.preferences.conditioning",
-    "fine_tune": "cst.training.supervised",
+    "fine_tune": "cst.training.objectives",
     "generate": "cst.evaluation.generation",
     "generate_answers": "cst.answering",
     "judge": "cst.evaluation.judges.base",
@@ -128,7 +127,7 @@ _HOMES = {
     "score": "cst.evaluation.scores",
     "shipped_rubric": "cst.evaluation.judges.rubric",
     "synthesize": "cst.synthesis.critique",
-    "train": "cst.training.loop",
+    "train": "cst.training.objectives",
 }
 """Where each public name lives (PEP 562)."""
 

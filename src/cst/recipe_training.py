@@ -94,7 +94,8 @@ class TrainingSettings(Record):
         default="all-linear", description="Modules with an adapter; `all-linear` leaves out the output head."
     )
     gradient_checkpointing: Literal["auto"] | bool = Field(
-        default="auto", description="Compute activations again in the backward pass; `auto`: if they don't fit."
+        default="auto",
+        description="Compute activations again in the backward pass: less memory, slower. `auto`: on a GPU only.",
     )
     mixed_precision: Literal["auto", "no", "bf16"] = Field(
         default="auto", description="Autocast of the forward pass; `auto` is bf16 where weights in memory have 16 bits."

@@ -49,7 +49,7 @@ def _rows_of(recipe: Recipe, model: str) -> list[str]:
 
 
 def _prefer(workshop: Workshop, model: str, settings: TrainingSettings) -> None:
-    from cst.training.loop import train
+    from cst.training.objectives import train
 
     held_out = held_out_of(workshop, model)
     train(
@@ -63,7 +63,7 @@ def _prefer(workshop: Workshop, model: str, settings: TrainingSettings) -> None:
 
 
 def _fine_tune(workshop: Workshop, model: str, settings: TrainingSettings) -> None:
-    from cst.training.supervised import fine_tune
+    from cst.training.objectives import fine_tune
 
     rows, *apart = (read_records(workshop.folder / name, Demonstration) for name in _rows_of(workshop.recipe, model))
     held_out = held_out_of(workshop, model)

@@ -1,26 +1,33 @@
-"""Laws of supervised tuning: its loss, its end tokens, its validation, and that interruptions change nothing."""
+"""What is minimised: the losses and gradients of preferences and demonstrations against oracles, and how they start."""
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 import torch
-from demonstrated import demonstrations, run, sft, step_of, work_on
+from accelerate import Accelerator
+from demonstrated import demonstrations, learn_a_little, run, sft, step_of, work_on
 from held_out import Scripted
-from running import files, forward_hook, metrics
-from tiny import load_tiny, tiny_model, tiny_tokenizer
+from running import files, forward_hook, metrics, settings
+from tiny import load_tiny, mirrored_preferences, tiny_model, tiny_tokenizer
 from torch import Tensor, nn
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel, load_model
-from cst.models.rendering import Renderer
+from cst.models.rendering import Renderer, TokenSequence
 from cst.records import Demonstration, Message
-from cst.training.demonstrations import TokenizedDemonstration, tokenize_demonstrations, with_inputs
+from cst.training.batches import Row, tokenize, tokenize_demonstrations, with_inputs
 from cst.training.evaluating import EvaluationSet, evaluate
-from cst.training.loop import train
-from cst.training.scoring import Packed
-from cst.training.supervised import fine_tune
+from cst.training.logps import ResponseLogps
+from cst.training.loss import PairLogps, PreferenceLoss, dpo_loss, margin_of, nll_of
+from cst.training.meters import RowMeters, Update
+from cst.training.objectives import PreferenceObjective, fine_tune, train
+from cst.training.policy import policy_of
+from cst.training.results import TrainingResult
+from cst.training.scoring import Packed, scorer_of
+from cst.training.step import Work
 
 EVERY_OTHER = {"eval_steps": 2, "validation": 5}
 KINDS: dict[str, dict[str, object]] = {
@@ -33,18 +40,18 @@ KINDS: dict[str, dict[str, object]] = {
 }
 
 
-def tokenized(n: int = 12, *, inputs: bool = False) -> list[TokenizedDemonstration]:
+def tokenized(n: int = 12, *, inputs: bool = False) -> list[Row]:
     rows = tokenize_demonstrations(demonstrations(n), Renderer.for_tokenizer(tiny_tokenizer()))
     return [with_inputs(row) for row in rows] if inputs else rows
 
 
-def oracle(policy: nn.Module, rows: list[TokenizedDemonstration]) -> tuple[float, dict[str, Tensor]]:
+def oracle(policy: nn.Module, rows: list[Row]) -> tuple[float, dict[str, Tensor]]:
     """The same in float64, a sequence at a time: all rows' surprise at their learned tokens, over all those tokens."""
     exact = copy.deepcopy(policy).double()
     exact.zero_grad()
     surprise, count = torch.zeros((), dtype=torch.float64), 0
     for row in rows:
-        tokens, first = torch.tensor(row.sequence.tokens), row.sequence.response_start
+        tokens, first = torch.tensor(row.sequences[0].tokens), row.sequences[0].response_start
         scores = exact(input_ids=tokens[None, :-1]).logits[0, first - 1 :]
         picked = scores.gather(1, tokens[first:, None])[:, 0]
         surprise = surprise + (scores.logsumexp(-1) - picked).sum()
@@ -109,7 +116,7 @@ def test_the_start_is_the_start_models_own_loss(loaded: LoadedModel, tmp_path: P
 def test_a_line_tells_tasks_apart_and_weighs_tokens(loaded: LoadedModel, tmp_path: Path):
     run(loaded, tmp_path, per_device_train_batch_size=6, num_train_epochs=2)
     for line in metrics(tmp_path):
-        assert line.tokens == sum(row.labels for row in tokenized())
+        assert line.tokens == sum(row.learned for row in tokenized())
         assert {name: task.rows for name, task in line.tasks.items()} == {"instructions": 6, "safety": 6}
         assert sum(task.tokens * task.nll for task in line.tasks.values()) / line.tokens == pytest.approx(line.loss)
         assert line.scalars().keys() >= {"loss", "learning_rate", "instructions/nll", "safety/nll"}
@@ -190,7 +197,7 @@ def test_the_validation_loss_is_that_of_the_saved_weights(kind: str, loaded: Loa
     (evaluation,) = [line.evaluation for line in metrics(tmp_path) if line.evaluation]
     assert evaluation.loss == pytest.approx(oracle(saved.requires_grad_(True), rows)[0], rel=1e-5)
     assert evaluation.metric == -evaluation.loss
-    assert (evaluation.rows, evaluation.tokens) == (5, sum(row.labels for row in rows))
+    assert (evaluation.rows, evaluation.tokens) == (5, sum(row.learned for row in rows))
     assert evaluation.scalars() == {"eval/metric": evaluation.metric, "eval/loss": evaluation.loss}
 
 
@@ -284,3 +291,116 @@ def test_long_rows_are_cut_or_dropped_and_counted(loaded: LoadedModel, tmp_path:
         assert (result.rows, result.dropped, result.cut) == said
     few = fine_tune(rows, loaded=loaded, settings=sft(max_steps=1, max_length=35, cut_long=True), folder=tmp_path)
     assert (few.rows, few.dropped, few.cut) == (11, 1, 9)
+
+
+ROWS = tokenize(mirrored_preferences(2), Renderer.for_tokenizer(tiny_tokenizer()))
+REFERENCE = torch.tensor([[-10.0, -20.0], [-30.0, -11.0], [-9.0, -8.0], [-7.0, -6.0]], dtype=torch.float64)
+LENGTHS = torch.tensor([[5.0, 9.0], [8.0, 4.0]], dtype=torch.float64)
+
+
+def objective(**changes: object) -> PreferenceObjective:
+    return PreferenceObjective(ROWS, REFERENCE, settings(**changes), Path("reference.safetensors"))
+
+
+def test_rows_keep_their_own_reference():
+    """Rows 3 and 1, in that order."""
+    logps = torch.tensor([[-8.0, -6.5], [-29.0, -12.0]], dtype=torch.float64, requires_grad=True)
+    loss, meters = objective(nll_weight=0.5).terms([3, 1], ResponseLogps(logps, LENGTHS))
+    sides = [
+        PairLogps(*(ResponseLogps(values[:, side], LENGTHS[:, side]) for side in (0, 1)))
+        for values in (logps, REFERENCE[[3, 1]])
+    ]
+    expected = dpo_loss(*sides, beta=0.1) + 0.5 * nll_of(sides[0])
+    assert loss.tolist() == expected.tolist()
+    assert loss.requires_grad
+    assert not meters.requires_grad
+    assert meters.shape == (2, objective().width)
+    assert meters[:, 0].tolist() == loss.tolist()
+    assert objective().units([3, 1]) == 2
+    told = objective().line([3, 1], meters, Update(1, epoch=0.5, learning_rate=0.1, grad_norm=1.0))
+    assert told.configurations["uncensored"].rows == 2
+    assert told.loss == pytest.approx(loss.mean().item())
+
+
+@pytest.mark.parametrize(("nats", "is_exact", "fine"), [(5e-5, True, True), (2e-4, True, False), (2e-4, False, True)])
+def test_the_first_loss_is_ln_2_as_exactly_as_numbers_are(nats: float, is_exact: bool, fine: bool):
+    columns = {name: torch.zeros(4, dtype=torch.float64) for name in RowMeters.__dataclass_fields__}
+    columns["preference_loss"] += torch.log(torch.tensor(2.0, dtype=torch.float64)) + nats
+    meters = RowMeters(**columns).stacked()
+    if fine:
+        objective().check_start(meters, is_exact=is_exact)
+    else:
+        with pytest.raises(TrainingError, match=r"The first sigmoid loss is 0.693347, .* reference.safetensors is of"):
+            objective().check_start(meters, is_exact=is_exact)
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """SLiC's calibration loss on log-ratios: max(0, delta - beta * h) (arXiv 2305.10425, equation 2)."""
+
+    delta: float = 1.0
+
+    def __call__(self, policy: PairLogps, reference: PairLogps, *, beta: float) -> Tensor:
+        return (self.delta - beta * margin_of(policy, reference)).clamp(min=0)
+
+
+def mean_of_rows(policy: PairLogps, reference: PairLogps, *, beta: float) -> Tensor:
+    return dpo_loss(policy, reference, beta=beta).mean()
+
+
+def prefer(loaded: LoadedModel, folder: Path, loss: PreferenceLoss | None, **changes: object) -> TrainingResult:
+    preferences = mirrored_preferences(4)
+    return train(preferences, loaded=loaded, settings=settings(**changes), folder=folder, loss=loss)
+
+
+@pytest.mark.parametrize("beta", [0.1, 2.0])
+def test_a_loss_of_ones_own_has_the_oracles_gradient(beta: float, loaded: LoadedModel):
+    """Of a step, packed in float32, against float64 and a sequence at a time; some rows are beyond the hinge."""
+    asked = settings(beta=beta, max_grad_norm=1e9)
+    rows = tokenize(mirrored_preferences(4), loaded.renderer)
+    with policy_of(loaded, asked) as policy:
+        learn_a_little(policy)
+        exact = copy.deepcopy(policy).double()
+        logps = torch.stack([torch.stack([logp_alone(exact, side) for side in row.sequences]) for row in rows])
+        shifts = torch.linspace(-3, 3, len(rows), dtype=torch.float64)
+        reference = torch.stack([logps[:, 0] + shifts, logps[:, 1]], dim=1).detach()
+        margins = (logps[:, 0] - reference[:, 0]) - (logps[:, 1] - reference[:, 1])
+        expected = torch.where(beta * margins < 1, 1 - beta * margins, 0).mean()
+        expected.backward()
+        objective = PreferenceObjective(rows, reference, asked, Path("unused"), Hinge())
+        scorer = scorer_of(loaded, asked, rows)
+        work = Work(rows, objective, policy, asked, Accelerator(cpu=True), scorer, Path("unused"))
+        loss, gradient = step_of(work, list(range(len(rows))))
+    assert (beta * margins >= 1).any() == (beta == 2.0)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    true = {name: p.grad for name, p in exact.named_parameters() if p.grad is not None}
+    assert furthest(gradient, true) < 1e-5
+
+
+def logp_alone(model: nn.Module, sequence: TokenSequence) -> Tensor:
+    tokens, first = torch.tensor(sequence.tokens), sequence.response_start
+    logps = model(input_ids=tokens[None, :-1]).logits[0, first - 1 :].log_softmax(-1)
+    return logps.gather(1, tokens[first:, None]).sum()
+
+
+def test_a_loss_of_ones_own_is_part_of_the_training(loaded: LoadedModel, tmp_path: Path):
+    result = prefer(loaded, tmp_path / "run", Hinge())
+    assert result.first_loss == pytest.approx(1.0, abs=1e-4), "every margin is 0 at the start"
+    assert result.last_loss < 0.99
+    assert prefer(loaded, tmp_path / "run", Hinge()) == result
+    for other in (Hinge(2.0), None):
+        with pytest.raises(TrainingError, match=r"another training: loss\.name"):
+            prefer(loaded, tmp_path / "run", other)
+
+
+def test_dpo_written_out_is_the_same_training(loaded: LoadedModel, tmp_path: Path):
+    prefer(loaded, tmp_path / "named", None)
+    prefer(loaded, tmp_path / "given", dpo_loss)
+    assert tuned(tmp_path / "given") == tuned(tmp_path / "named")
+
+
+def test_a_loss_must_be_one_and_give_each_row_its_own(loaded: LoadedModel, tmp_path: Path):
+    with pytest.raises(TrainingError, match=r"loss_type=ipo and loss=Hinge\(delta=1.0\) are two losses"):
+        prefer(loaded, tmp_path, Hinge(), loss_type="ipo")
+    with pytest.raises(TrainingError, match=r"mean_of_rows .*gave \[\] numbers for 8 rows; give each row's own loss"):
+        prefer(loaded, tmp_path, mean_of_rows)

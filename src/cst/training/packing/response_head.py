@@ -55,7 +55,7 @@ def label_logps(
     rows = chunk_rows or _chunk_rows(cast(Tensor, head.weight))
     if type(head) is nn.Linear and not any(parameter.requires_grad for parameter in head.parameters()):
         bias = cast(Tensor | None, head.bias)
-        weight, bias = _working(head.weight), None if bias is None else _working(bias)
+        weight, bias = in_autocast_type(head.weight), None if bias is None else in_autocast_type(bias)  # once a pack
         return cast(Tensor, _FrozenHead.apply(hidden, labels, weight, bias, rule, rows))
     chunks = zip(hidden.split(rows), labels.split(rows), strict=True)
     score = partial(_score, head=head, rule=rule)
@@ -76,8 +76,8 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _working(states: Tensor) -> Tensor:
-    """In autocast's type where it is on: once, and not once a chunk."""
+def in_autocast_type(states: Tensor) -> Tensor:
+    """`states` in autocast's type where it is on, as torch's own products have them; float64 stays."""
     kind = states.device.type
     if torch.is_autocast_enabled(kind) and states.dtype != torch.float64:
         return states.to(torch.get_autocast_dtype(kind))

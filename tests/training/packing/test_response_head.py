@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CohereConfig, Gemma3TextConfig, GraniteConfig, LlamaConfig
 
-from cst.training.response_head import LogitRule, label_logps
+from cst.training.packing.response_head import LogitRule, label_logps
 
 ROWS, WIDTH, VOCABULARY = 11, 6, 40
 RULES = [LogitRule(), LogitRule(scale=0.25), LogitRule(softcap=2.0), LogitRule(scale=3.0, softcap=5.0)]
