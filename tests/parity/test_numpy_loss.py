@@ -5,9 +5,9 @@ import pytest
 import torch
 from tiny import mirrored_preferences, tiny_model, tiny_tokenizer
 
+from cst.models.logps import response_logps
 from cst.models.rendering import Renderer
 from cst.training.batches import tokenize
-from cst.training.logps import response_logps
 from cst.training.loss import PairLogps, dpo_loss, ipo_loss, nll_of
 
 

@@ -8,12 +8,12 @@ from datasets import Dataset
 from tiny import load_tiny, mirrored_preferences, tiny_model, tiny_tokenizer, write_tiny
 from trl import DPOConfig, DPOTrainer
 
+from cst.models.logps import response_logps
 from cst.models.rendering import Renderer
 from cst.recipe import TrainingSettings
 from cst.records import Preference
 from cst.store import read_records
 from cst.training.batches import plan_steps, tokenize
-from cst.training.logps import response_logps
 from cst.training.loss import PairLogps, dpo_loss, ipo_loss, nll_of
 from cst.training.meters import StepMetrics
 from cst.training.objectives import train

@@ -8,12 +8,10 @@ from cst.errors import TrainingError
 from cst.models.rendering import Renderer, TokenSequence
 from cst.records import Message
 from cst.training.batches import (
-    IGNORED,
     Row,
     fingerprint_of_tokens,
     fitted,
     micro_batches,
-    pad,
     plan_steps,
     tokenize,
     tokenize_demonstrations,
@@ -86,22 +84,6 @@ def test_micro_batches_deal_each_position_once(lengths: list[int], size: int, wo
     dealt = [micro_batches(step, rows, size=size, rank=rank, world_size=world) for rank in range(world)]
     assert sorted(p for process in dealt for batch in process for p in batch) == list(range(len(step)))
     assert all(len(batch) <= size for process in dealt for batch in process)
-
-
-def test_padding_is_on_the_right_and_only_responses_have_labels():
-    batch = pad([TokenSequence((5, 6, 7, 8), 2), TokenSequence((5, 9), 1)], pad_token_id=0)
-    assert batch.input_ids.tolist() == [[5, 6, 7, 8], [5, 9, 0, 0]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert batch.labels.tolist() == [[IGNORED, IGNORED, 7, 8], [IGNORED, 9, IGNORED, IGNORED]]
-
-
-def test_a_response_may_hold_the_padding_token():
-    """Where padding is the end token, the end token still carries a log-prob."""
-    assert pad([TokenSequence((5, 2), 1), TokenSequence((5, 6, 2), 1)], pad_token_id=2).labels[0].tolist() == [
-        IGNORED,
-        2,
-        IGNORED,
-    ]
 
 
 def test_long_rows_are_refused_with_what_to_do():

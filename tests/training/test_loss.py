@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cst.training.logps import ResponseLogps
+from cst.models.logps import ResponseLogps
 from cst.training.loss import PairLogps, describe_loss, dpo_loss, ipo_loss, loss_at_reference, margin_of, nll_of
 
 LN2 = math.log(2)

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel, load_model
+from cst.models.logps import ResponseLogps
 from cst.models.rendering import Renderer, TokenSequence
 from cst.records import Demonstration, Message
 from cst.training.batches import Row, tokenize, tokenize_demonstrations, with_inputs
 from cst.training.evaluating import EvaluationSet, evaluate
-from cst.training.logps import ResponseLogps
 from cst.training.loss import PairLogps, PreferenceLoss, dpo_loss, margin_of, nll_of
 from cst.training.meters import RowMeters, Update
 from cst.training.objectives import PreferenceObjective, fine_tune, train

@@ -12,10 +12,10 @@ from tiny import load_tiny, mirrored_preferences, tiny_model, write_tiny
 
 from cst.errors import CstError, ModelError, TrainingError
 from cst.models.loading import LoadedModel
+from cst.models.logps import response_logps
 from cst.models.tensors import save_tensors
 from cst.store import fingerprint
 from cst.training.batches import Row, tokenize, tokenize_demonstrations
-from cst.training.logps import response_logps
 from cst.training.packing.packs import pack_of
 from cst.training.scoring import Packed, Padded, Scorer, reference_logps, scorer_of
 

@@ -2,8 +2,7 @@
 
 For text without control tokens the tokens are those of lm-eval's own `hf` model. Text that holds one (a question that
 quotes `<|im_end|>`) stays text here and becomes a real control token there. lm-eval drops a system prompt that the
-template refuses and cuts long prompts from the left, where the system prompt stands; here both are errors. It reads a
-question once for each of its choices; here once.
+template refuses and cuts long prompts from the left, where the system prompt stands; here both are errors.
 This file knows no task.
 """
 
@@ -15,8 +14,8 @@ from typing import Any, Self, TypeAlias, final
 from lm_eval.models.huggingface import HFLM
 
 from cst.errors import DataError
-from cst.models.continuations import can_branch, continuations
 from cst.models.loading import LoadedModel
+from cst.models.logps import continuations
 from cst.records import Message
 
 
@@ -74,7 +73,7 @@ class HarnessModel(_Untyped):
         return any(map(self._control.search, (continuation, *(message.content for message in messages))))
 
     def _loglikelihood_tokens(  # pyright: ignore[reportUnusedFunction] - lm-eval calls it
-        self, requests: Sequence[_Request], **settings: bool
+        self, requests: Sequence[_Request], **_settings: bool
     ) -> list[tuple[float, bool]]:
         """Log-prob in nats of each continuation, and whether it is the greedy one.
 
@@ -82,10 +81,9 @@ class HarnessModel(_Untyped):
             DataError: A choice has no tokens, or a prompt with its choice is longer than the model can read.
         """
         self._refuse_unusable(requests)
-        if not can_branch(self._loaded.model):
-            return super()._loglikelihood_tokens(requests, **settings)
         pairs = [(before, after) for _, before, after in requests]
-        found = continuations(self._loaded.model, pairs, batch_size=self.batch_size)
+        pad = self._renderer.pad_token_id
+        found = continuations(self._loaded.model, pairs, pad_token_id=pad, batch_size=self.batch_size)
         return [(each.logp, each.is_greedy) for each in found]
 
     def _refuse_unusable(self, requests: Sequence[_Request]) -> None:

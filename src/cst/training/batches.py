@@ -12,9 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import final
 
-import torch
-from torch import Tensor
-
 from cst.errors import TrainingError
 from cst.models.rendering import Renderer, TokenSequence
 from cst.records import Demonstration, Message, Preference
@@ -58,23 +55,6 @@ class Row:
 def sequences_of(rows: Sequence[Row]) -> list[TokenSequence]:
     """The first sequence of every row, then the second of every row, and so on."""
     return [sequence for side in zip(*(row.sequences for row in rows), strict=True) for sequence in side]
-
-
-@dataclass(frozen=True)
-class PaddedBatch:
-    """Sequences of unequal length in one tensor, padded on the right.
-
-    `input_ids` [B, T] int64; `attention_mask` [B, T] int64, 0 on padding; `labels` [B, T] int64, a token's own number
-    where it belongs to a response (its end token included) and IGNORED elsewhere.
-    """
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    labels: Tensor
-
-
-IGNORED = -100
-"""Label of a token that carries no log-prob: prompt and padding (the default of torch's cross entropy)."""
 
 
 def tokenize(preferences: Sequence[Preference], renderer: Renderer) -> list[Row]:
@@ -187,21 +167,6 @@ def micro_batches(
     by_length = sorted(range(len(step)), key=lambda position: (rows[step[position]].longest, position))
     mine = by_length[rank::world_size]
     return [mine[start : start + size] for start in range(0, len(mine), size)]
-
-
-def pad(sequences: Sequence[TokenSequence], pad_token_id: int) -> PaddedBatch:
-    """One batch on the CPU. Right padding: positions count from 0 and no token sees padding under a causal mask."""
-    shape = (len(sequences), max(len(sequence.tokens) for sequence in sequences))
-    input_ids = torch.full(shape, pad_token_id)
-    attention_mask = torch.zeros(shape, dtype=torch.int64)
-    labels = torch.full(shape, IGNORED)
-    for row, sequence in enumerate(sequences):
-        tokens = torch.tensor(sequence.tokens)
-        end = len(tokens)
-        input_ids[row, :end] = tokens
-        attention_mask[row, :end] = 1
-        labels[row, sequence.response_start : end] = tokens[sequence.response_start :]
-    return PaddedBatch(input_ids, attention_mask, labels)
 
 
 def fingerprint_of_tokens(rows: Sequence[Row]) -> str:

@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 from torch import Tensor
 from torch.nn import functional
 
+from cst.models.logps import ResponseLogps
 from cst.store import fingerprint
-from cst.training.logps import ResponseLogps
 
 LossType = Literal["sigmoid", "ipo"]
 

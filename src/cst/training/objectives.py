@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
+from cst.models.logps import ResponseLogps
 from cst.recipe import TrainingSettings
 from cst.records import Demonstration, Preference
 from cst.store import fingerprint
@@ -27,7 +28,6 @@ from cst.training.batches import (
     within_length,
 )
 from cst.training.evaluating import EvaluationSet, HeldOut
-from cst.training.logps import ResponseLogps
 from cst.training.loop import TrainingJob, tune
 from cst.training.loss import (
     PairLogps,

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
+from cst.models.logps import ResponseLogps, response_logps
 from cst.models.tensors import load_tensors, read_note, save_tensors
 from cst.progress import track
 from cst.recipe import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import Row, micro_batches, sequences_of
-from cst.training.logps import ResponseLogps, response_logps
 from cst.training.packing.attention import attending_in_trees
 from cst.training.packing.logps import TOKEN_BUDGET, language_model, packed_response_logps, why_not_packed
 from cst.training.packing.packs import check_rows, micro_packs

@@ -20,12 +20,12 @@ from torch.optim import AdamW
 from transformers import PreTrainedModel
 
 from cst.errors import TrainingError
+from cst.models.logps import ResponseLogps
 from cst.models.quantization import is_exact
 from cst.recipe import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import Row
 from cst.training.checkpoints import checkpoints, trained
-from cst.training.logps import ResponseLogps
 from cst.training.meters import StepLine, Update
 from cst.training.packing.logps import language_model
 from cst.training.results import CHECKPOINTS

@@ -12,8 +12,8 @@ from peft import PromptTuningConfig, get_peft_model
 from tiny import tuned
 from torch import Tensor, nn
 
+from cst.models.logps import ResponseLogps
 from cst.models.rendering import TokenSequence
-from cst.training.logps import ResponseLogps
 from cst.training.loss import PairLogps, dpo_loss
 from cst.training.packing.attention import attending_in_trees
 from cst.training.packing.logps import (

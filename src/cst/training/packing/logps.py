@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cst.errors import TrainingError
+from cst.models.logps import ResponseLogps
 from cst.models.quantization import is_exact
 from cst.models.rendering import TokenSequence
-from cst.training.logps import ResponseLogps
 from cst.training.packing.attention import TreePlan, attending_in_trees
 from cst.training.packing.packs import Pack, pack_of
 from cst.training.packing.response_head import LogitRule, label_logps
