@@ -22,7 +22,7 @@ from pathlib import Path
 from cst.chat.base import ChatRequest, Sampling
 from cst.chat.endpoint_messages import body_of
 from cst.journal import Journal
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
 from cst.records import Message
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

@@ -34,7 +34,7 @@ from cst.chat.complete import complete
 from cst.chat.endpoint import Endpoint
 from cst.chat.journalled import Journalled
 from cst.journal import Journal
-from cst.recipe_models import EndpointSettings, Prices
+from cst.recipe.models import EndpointSettings, Prices
 from cst.records import Message
 from provenance import provenance
 

@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from cst.recipe import Recipe, TrainingSettings
-from cst.recipe_file import record_types
+from cst.recipe.reading import record_types
 
 SOURCE = Path(__file__).parents[1] / "src"
 
@@ -38,7 +38,7 @@ FILES = {
     "cst.store": "the hall's files",
     "cst.journal": "its SQLite file",
     "cst.journal_merging": "clears what a killed merge left behind",
-    "cst.run_folder": "its lock and the clearing of a stage's folders",
+    "cst.runs.folder": "its lock and the clearing of a stage's folders",
     "cst.preferences.files": "a user's own file, read in chunks",
     "cst.preferences.quarantine": "writes bad rows aside as they come",
     "cst.models.tensors": "weights",
@@ -224,11 +224,11 @@ def test_no_module_imports_upwards_or_from_another_room():
         ("cst.training.loss", "from cst import pipeline", "imports upwards, from rooms to doors"),
         ("cst.training.loss", "from cst.evaluation import scores", "imports the room evaluation"),
         ("cst.training.loss", "from cst.chat import base", "is training, and sees chat"),
-        ("cst.pipeline", "from cst import train", "goes through the front door"),
+        ("cst.runs.pipeline", "from cst import train", "goes through the front door"),
     ],
 )
 def test_a_breach_is_seen(importer, source, why):
-    trees = {**TREES, "cst.pipeline": ast.Module([], []), importer: ast.parse(source)}
+    trees = {**TREES, "cst.runs.pipeline": ast.Module([], []), importer: ast.parse(source)}
 
     assert any(found.startswith(f"{importer} {why}") for found in breaches(trees))
 
@@ -249,7 +249,7 @@ def test_a_detour_to_torch_is_seen():
     "statement",
     [
         "import cst",
-        "import cst, cst.recipe_file, cst.preferences.conditioning, cst.synthesis.critique",
+        "import cst, cst.recipe.reading, cst.preferences.conditioning, cst.synthesis.critique",
         "import cst; cst.condition, cst.synthesize, cst.load_recipe, cst.read_prompts",
         "from cst.evals import AbsoluteHarmfulnessPredictor, ContentModeration, ConversationBuilder",
         "import sys; sys.argv = ['cst', '--help']\ntry:\n    from cst.cli import main; main()\nexcept SystemExit: pass",

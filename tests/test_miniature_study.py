@@ -8,8 +8,8 @@ import pytest
 import miniature_study as study
 from cst.errors import DataError
 from cst.miniature.pretraining import PretrainingSettings
+from cst.runs.workshop import Workshop
 from cst.store import fingerprint_of_file, parse_record, read_text, write_json
-from cst.workshop import Workshop
 from miniature_desk import Desk, Place, Trial
 from miniature_tables import CST, DPO, TARGETS, WORDINGS, Bounds, Figure, Study, markdown, study_tables
 

@@ -20,7 +20,7 @@ from cst.chat.scripted import ScriptedChat
 from cst.errors import EndpointError, RecipeError
 from cst.journal import Journal
 from cst.models.loading import load_model
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
 from cst.records import Message
 from models.families import conversation
 from models.tiny import model_folder

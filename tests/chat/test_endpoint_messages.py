@@ -8,7 +8,7 @@ from chat.loopback import completion, completion_with, echo
 from cst.chat.base import ChatRequest, Sampling, request_seed
 from cst.chat.endpoint_messages import body_of, reply_of
 from cst.errors import EndpointError
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
 from cst.records import Message
 
 REQUEST = ChatRequest(

@@ -17,7 +17,7 @@ from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
 from cst.errors import BudgetError, EndpointError, RunFolderError
 from cst.journal import Journal
-from cst.recipe_models import Prices
+from cst.recipe.models import Prices
 from cst.records import Message
 
 REQUESTS = [ChatRequest(id=f"r{number}", messages=(Message(role="user", content="x"),)) for number in range(10)]

@@ -8,10 +8,10 @@ from cst.chat.journalled import Journalled
 from cst.chat.labels import LabelChat
 from cst.chat.local import LocalChat
 from cst.errors import ModelError
-from cst.evaluation.judges.base import Candidate
-from cst.evaluation.judges.chat import ChatJudge
-from cst.evaluation.judges.rubric import Rubric
 from cst.journal import Journal
+from cst.judges import Candidate
+from cst.judges.chat import ChatJudge
+from cst.judges.rubric import Rubric
 from cst.models.loading import LoadedModel, load_model
 from cst.records import Prompt, Side
 from models.families import conversation

@@ -12,7 +12,7 @@ from cst.chat.journalled import Journalled
 from cst.chat.moderation import ModerationEndpoint, ModerationResult, result_of
 from cst.errors import EndpointError, RecipeError
 from cst.journal import Journal
-from cst.recipe_harm_judges import ModerationSettings
+from cst.recipe.judges import ModerationSettings
 from cst.records import Message
 
 KEY = "sk-planted-0123456789abcdef"

@@ -12,7 +12,7 @@ from cst.chat.base import ChatReply, ChatRequest, Sampling
 from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError, RecipeError
-from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
+from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
 from cst.records import Message, Prompt, Side
 from cst.synthesis.critique import PROMPTS_AT_ONCE, drawn_principle, synthesize, synthesize_in_chunks
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from cst.chat.base import ChatRequest, Sampling
-from cst.recipe_models import Prices
+from cst.recipe.models import Prices
 from cst.records import Record
 
 FREE = Prices()

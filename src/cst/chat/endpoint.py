@@ -10,7 +10,7 @@ from cst.chat.base import ChatReply, ChatRequest, Sampling
 from cst.chat.endpoint_calls import NO_KEY, Calls, Question, key_from_environment
 from cst.chat.endpoint_messages import body_of, reply_of, withheld
 from cst.chat.pace import Pace
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
 from cst.store import fingerprint
 
 

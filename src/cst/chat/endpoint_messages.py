@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from cst.chat.base import ChatReply, ChatRequest, Sampling, request_seed
 from cst.errors import EndpointError
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
 from cst.records import FinishReason
 
 FINISH_REASONS: Mapping[str | None, FinishReason] = {

@@ -15,7 +15,7 @@ from cst.chat.costs import FREE, cost_of, highest_cost
 from cst.chat.pace import Pace
 from cst.errors import EndpointError
 from cst.journal import Call, Journal
-from cst.recipe_models import Prices
+from cst.recipe.models import Prices
 from cst.store import fingerprint
 
 

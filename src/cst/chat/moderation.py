@@ -15,8 +15,8 @@ from cst.chat.endpoint_calls import Calls, Question, key_from_environment
 from cst.chat.endpoint_messages import unusable
 from cst.chat.pace import Pace
 from cst.errors import RecipeError
-from cst.recipe_harm_judges import ModerationSettings
-from cst.recipe_models import EndpointSettings
+from cst.recipe.judges import ModerationSettings
+from cst.recipe.models import EndpointSettings
 from cst.records import Record
 from cst.store import canonical_json, fingerprint
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from cst.preferences import sources
 from cst.preferences.hub import HUB, hub_name
 from cst.preferences.selection import TaskRows
-from cst.recipe import ContrastSettings, PromptFile, Recipe, SynthesisMethod
-from cst.recipe_models import EndpointSettings
+from cst.recipe import Recipe
+from cst.recipe.data import PromptFile
+from cst.recipe.models import EndpointSettings
+from cst.recipe.synthesis import ContrastSettings, SynthesisMethod
 from cst.records import Preference, SafetyConfiguration
-from cst.stages.row_selection import counts_of
+from cst.runs.stages.rows import counts_of
 from cst.store import read_json
 from cst.synthesis.casting import cast_of
 from cst.synthesis.gates import SynthesisSummary

@@ -8,8 +8,8 @@ from cst.hub_cards.mixture_facts import MixtureFile, MixtureSource, hub_ids, lic
 from cst.hub_cards.text import header, render, size_category
 from cst.preferences.mixtures import PartRows
 from cst.recipe import Recipe
-from cst.recipe_mixture import MixtureSettings
-from cst.stages.mixture import demonstrations_of, mixture_counts_of
+from cst.recipe.data import MixtureSettings
+from cst.runs.stages.rows import demonstrations_of, mixture_counts_of
 from cst.store import fingerprint_of_file, read_json
 
 

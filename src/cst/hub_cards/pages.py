@@ -14,12 +14,12 @@ from cst.hub_cards.mixtures import demonstrations_card
 from cst.hub_cards.text import header, render, size_category
 from cst.markers import refuse_changed
 from cst.recipe import Recipe
-from cst.recipe_training import OF_DPO
+from cst.recipe.training import OF_DPO
 from cst.records import Demonstration, Preference, Score
-from cst.stages.mixture import demonstrations_of
-from cst.stages.training import preferences_of
+from cst.runs.stages.rows import demonstrations_of
+from cst.runs.stages.training import preferences_of
+from cst.runs.workshop import BASE, Workshop
 from cst.store import parse_record, read_records, read_text
-from cst.workshop import BASE, Workshop
 
 LISTED_PROMPTS = 10
 """System prompts that are listed, the most used first."""

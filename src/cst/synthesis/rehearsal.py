@@ -12,7 +12,7 @@ from cst.chat.costs import CHARACTERS_PER_TOKEN, Estimate, estimate
 from cst.chat.journalled import Journalled
 from cst.chat.pace import Pace
 from cst.near_duplicates import Numbered
-from cst.recipe import SynthesisSettings
+from cst.recipe.synthesis import SynthesisSettings
 from cst.records import Prompt, Record
 from cst.synthesis.critique import synthesize_in_chunks
 
