@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from cst.models.loading import LoadedModel, load_model
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import tokenize
 from cst.training.objectives import PreferenceObjective

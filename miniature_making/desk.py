@@ -12,12 +12,12 @@ from typing import final
 
 from cst.chat.base import ChatModel
 from cst.evaluation.generation import generate
-from cst.evaluation.judges.base import judge
 from cst.evaluation.scores import Outcome, outcomes, rate_interval
+from cst.judges import judge
 from cst.miniature import prompts
 from cst.recipe_world import WorldTask
 from cst.records import Prompt, SafetyConfiguration, WordingKind
-from cst.workshop import BASE, Workshop
+from cst.runs.workshop import BASE, Workshop
 from miniature_making.tables import HARMLESS, Figure
 
 NAMES = {BASE: "start model", "cst": "CST"}

@@ -3,8 +3,8 @@
 from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.scores import Cell, CurvePoint, by_cell, outcomes
 from cst.records import Completion, Verdict, WordingKind
+from cst.runs.workshop import BASE
 from cst.store import read_json, read_records
-from cst.workshop import BASE
 from miniature_making.desk import SIDES, Desk, trials_of
 from miniature_making.tables import CAPABILITIES, CST, CURVE, DPO, EFFORT, START, Figure
 

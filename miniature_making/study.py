@@ -25,13 +25,13 @@ from cst.distribution import version
 from cst.errors import CstError, DataError
 from cst.miniature import prompts, recipe_path
 from cst.models.folders import folder_fingerprint, model_fingerprint, weight_files
-from cst.pipeline import run
 from cst.recipe import Recipe
-from cst.recipe_file import load_recipe
+from cst.recipe.reading import load_recipe
 from cst.records import Record, Text
-from cst.run_folder import RunFolder
+from cst.runs.folder import RunFolder
+from cst.runs.pipeline import run
+from cst.runs.workshop import Workshop
 from cst.store import fingerprint, fingerprint_of_file, parse_record, read_json, read_text, write_json, write_text
-from cst.workshop import Workshop
 from miniature_making.desk import Desk, Place
 from miniature_making.pretraining import PretrainingSettings, pretrain
 from miniature_making.questions import MEASUREMENTS

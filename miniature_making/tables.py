@@ -12,10 +12,10 @@ from pydantic import Field
 
 from cst.errors import DataError
 from cst.evaluation.intervals import IntervalMethod
-from cst.evaluation.report import in_markdown
-from cst.evaluation.tables import NOT_MEASURED, Difference, Heading, Rate, Row, Table
 from cst.miniature.people import ATTRIBUTES, SETS
 from cst.records import Record, Text
+from cst.reporting.report import in_markdown
+from cst.reporting.tables import NOT_MEASURED, Difference, Heading, Rate, Row, Table
 
 Kind = Literal["rate", "share", "difference", "quantity"]
 """`rate`: of the answers that were scored; `share`: of all answers, unscored ones too; `difference`: of two rates on

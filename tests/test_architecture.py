@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from cst.recipe import Recipe, TrainingSettings
-from cst.recipe_file import record_types
+from cst.recipe import Recipe
+from cst.recipe.reading import record_types
+from cst.recipe.training import TrainingSettings
 
 SOURCE = Path(__file__).parents[1] / "src"
 

@@ -6,8 +6,8 @@ from dataclasses import asdict
 import pytest
 
 from cst.errors import DataError
+from cst.runs.workshop import Workshop
 from cst.store import fingerprint_of_file, parse_record, read_text, write_json
-from cst.workshop import Workshop
 from miniature_making import study
 from miniature_making.desk import Desk, Place, Trial
 from miniature_making.pretraining import PretrainingSettings

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM
 
 from cst.errors import ModelError, TrainingError
 from cst.models.adapters import save_adapter
-from cst.models.loading import LoadedModel, Quantization, load_model
+from cst.models.loading import LoadedModel, load_model
 from cst.models.merging import merge_adapter
-from cst.models.quantization import is_exact
+from cst.models.quantization import Quantization, is_exact
 from models.tiny import edit
 
 TOKENS = torch.tensor([[1, 3, 40, 50, 60, 7, 90, 12]])

@@ -10,7 +10,7 @@ from trl import DPOConfig, DPOTrainer
 
 from cst.models.logps import response_logps
 from cst.models.rendering import Renderer
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Preference
 from cst.store import read_records
 from cst.training.batches import plan_steps, tokenize

@@ -10,7 +10,7 @@ from tiny import load_tiny, tiny_model, tiny_tokenizer, write_tiny
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Demonstration
 from cst.training.batches import plan_steps, tokenize_demonstrations, with_inputs
 from cst.training.objectives import fine_tune

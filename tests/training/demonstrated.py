@@ -10,7 +10,7 @@ from running import settings as preference_settings
 from torch import Tensor, nn
 
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Demonstration, Message
 from cst.training.batches import Row
 from cst.training.objectives import SupervisedObjective, fine_tune

@@ -11,7 +11,7 @@ from transformers import (
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.store import read_json
 from cst.training.checkpoints import checkpoints
 from cst.training.step import learning_rate, with_precision

@@ -11,13 +11,14 @@ from typing import final
 
 import torch
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest
 from cst.chat.local import LocalChat
 from cst.chat.pace import Pace
 from cst.errors import ModelError
 from cst.models.loading import LoadedModel
 from cst.models.logps import response_logps
 from cst.models.rendering import TokenSequence
+from cst.records import Sampling
 from cst.store import fingerprint
 
 

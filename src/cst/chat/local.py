@@ -11,11 +11,12 @@ import torch
 import transformers
 from torch import Tensor
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling, request_seed
+from cst.chat.base import ChatReply, ChatRequest, request_seed
 from cst.chat.pace import Pace
 from cst.errors import ModelError
 from cst.models.decoding import Answer, Check, decode
 from cst.models.loading import LoadedModel
+from cst.records import Sampling
 from cst.store import fingerprint
 
 

@@ -19,8 +19,8 @@ from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
 from cst.preferences.formats.recognition import IDENTITY, Format, named, recognised
-from cst.preferences.json_rows import shown
-from cst.preferences.rows import Row, RowFault
+from cst.preferences.json_rows import RowFault, shown
+from cst.preferences.rows import Row
 from cst.preferences.sources import demonstration_of, preference_of, prompt_of
 from cst.records import Demonstration, Preference, Prompt
 from cst.store import replaced, write_pieces

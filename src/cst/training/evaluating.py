@@ -19,7 +19,7 @@ from torch import nn
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Completion, Score
 from cst.training.batches import Row, fingerprint_of_tokens
 from cst.training.meters import Evaluation, StepLine

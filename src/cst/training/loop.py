@@ -20,7 +20,7 @@ from torch.optim import AdamW
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
 from cst.progress import track
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.store import append_record, write_records
 from cst.training.batches import Row, plan_steps
 from cst.training.checkpoints import (

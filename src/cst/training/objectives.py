@@ -15,7 +15,7 @@ from torch import Tensor
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
 from cst.models.logps import ResponseLogps
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Demonstration, Preference
 from cst.store import fingerprint
 from cst.training.batches import (

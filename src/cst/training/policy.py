@@ -17,7 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from cst.models.adapters import add_lora, save_adapter, save_model
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from cst.models.loading import LoadedModel
 from cst.models.logps import ResponseLogps, response_logps
 from cst.models.tensors import load_tensors, read_note, save_tensors
 from cst.progress import track
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import Row, micro_batches, sequences_of
 from cst.training.packing.attention import attending_in_trees

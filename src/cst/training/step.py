@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from cst.errors import TrainingError
 from cst.models.logps import ResponseLogps
 from cst.models.quantization import is_exact
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import Row
 from cst.training.checkpoints import checkpoints, trained

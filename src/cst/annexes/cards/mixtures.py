@@ -12,8 +12,8 @@ from cst.preferences.hub import HUB, hub_name
 from cst.preferences.mixtures import Part, PartRows
 from cst.preferences.sources import Source, source_name
 from cst.recipe import Recipe
-from cst.recipe_mixture import DemonstrationFile, DemonstrationSource, MixtureSettings
-from cst.stages.mixture import demonstrations_of, mixture_counts_of
+from cst.recipe.data import DemonstrationFile, DemonstrationSource, MixtureSettings
+from cst.runs.stages.rows import demonstrations_of, mixture_counts_of
 from cst.store import fingerprint_of_file, read_json
 
 

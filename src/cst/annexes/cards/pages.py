@@ -17,23 +17,24 @@ from cst.markers import refuse_changed
 from cst.preferences.hub import HUB, hub_name
 from cst.preferences.selection import TaskRows
 from cst.preferences.sources import source_name
-from cst.recipe import ContrastSettings, PromptFile, Recipe, SynthesisMethod
-from cst.recipe_models import EndpointSettings
-from cst.recipe_training import OF_DPO
+from cst.recipe import Recipe
+from cst.recipe.data import PromptFile
+from cst.recipe.models import EndpointSettings
+from cst.recipe.synthesis import ContrastSettings, SynthesisMethod
+from cst.recipe.training import OF_DPO
 from cst.records import Demonstration, Preference, SafetyConfiguration, Score
-from cst.stages.judge_cards import CARD
-from cst.stages.mixture import demonstrations_of
-from cst.stages.row_selection import counts_of
-from cst.stages.training import preferences_of
+from cst.runs.stages.rows import counts_of, demonstrations_of
+from cst.runs.stages.scores import CARD
+from cst.runs.stages.training import preferences_of
+from cst.runs.workshop import BASE, Workshop
 from cst.store import parse_record, read_json, read_records, read_text
 from cst.synthesis.casting import cast_of
 from cst.synthesis.gates import SynthesisSummary
-from cst.workshop import BASE, Workshop
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-    from cst.evaluation.confusion import Figure
+    from cst.evaluation.judge_card import Figure
 
 FIGURES = ("accuracy", "kappa")
 """What is told of a judge's card."""
