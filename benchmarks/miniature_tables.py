@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cst.errors import DataError
-from cst.evaluation.intervals import IntervalMethod
 from cst.evaluation.report import in_markdown
 from cst.evaluation.tables import NOT_MEASURED, Difference, Heading, Rate, Row, Table
+from cst.intervals import IntervalMethod
 from cst.miniature.almanac import SETS
 from cst.miniature.personas import ATTRIBUTES
 from cst.records import Record, Text

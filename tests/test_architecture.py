@@ -19,10 +19,10 @@ from cst.recipe_file import record_types
 SOURCE = Path(__file__).parents[1] / "src"
 
 HALL = {
-    *("budget", "checksums", "errors", "faults", "journal", "journal_merging", "markers", "near_duplicates"),
+    *("budget", "errors", "integrity", "intervals", "journal", "journal_merging", "near_duplicates"),
     *("progress", "recipe", "recipe_data", "recipe_file", "recipe_harm_judges", "recipe_judges", "recipe_mixture"),
     *("recipe_models", "recipe_training"),
-    *("records", "refusals", "run_folder", "store", "templates", "write_ahead_log"),
+    *("records", "run_folder", "store", "texts", "write_ahead_log"),
 }
 TOOLS = {"chat", "models"}
 ROOMS = {"synthesis", "preferences", "training", "evaluation"}
@@ -240,7 +240,7 @@ def test_synthesis_and_preferences_never_reach_torch(module):
 
 
 def test_a_detour_to_torch_is_seen():
-    trees = {**TREES, "cst.templates": ast.parse("def f():\n    import torch.nn")}
+    trees = {**TREES, "cst.texts": ast.parse("def f():\n    import torch.nn")}
 
     assert "torch.nn" in reached("cst.synthesis.critique", trees)
 

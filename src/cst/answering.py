@@ -15,8 +15,8 @@ from cst.chat.base import ChatModel, ChatReply, ChatRequest
 from cst.chat.complete import complete
 from cst.chat.journalled import Journalled
 from cst.errors import DataError, ModelError
+from cst.integrity import refuse_changed
 from cst.journal import Journal
-from cst.markers import refuse_changed
 from cst.records import Sampling
 from cst.store import fingerprint_of_file, read_json
 from cst.workshop import model_folder

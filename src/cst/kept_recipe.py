@@ -1,7 +1,7 @@
 """The recipe that a run folder keeps: `recipe.json` and `configurations.json`, and that they are of today's recipe."""
 
 from cst.errors import RunFolderError
-from cst.markers import RECIPE, refuse_changed, write_marker
+from cst.integrity import RECIPE, refuse_changed, write_marker
 from cst.store import fingerprint, read_json, write_json
 from cst.workshop import Workshop
 

@@ -15,7 +15,7 @@ from cst.recipe_mixture import MixtureSettings, refuse_misfit
 from cst.recipe_models import ChatModelSettings, ModelSettings
 from cst.recipe_training import TrainingSettings
 from cst.records import NOT_WRITTEN_IF_NONE, Framing, Record, SafetyConfiguration, Sampling, Text, WordingKind
-from cst.templates import placeholders
+from cst.texts import placeholders
 
 FileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is also that of a file: letters, digits, dot, underscore and hyphen."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from cst.errors import RunFolderError
-from cst.markers import Source, changed, hashes, intent_path, marker_path, read_marker, refusal, write_marker
+from cst.integrity import Source, changed, hashes, intent_path, marker_path, read_marker, refusal, write_marker
 from cst.store import fingerprint, read_json, write_json, writing
 
 Outcome: TypeAlias = Literal["made", "done before", "given"]

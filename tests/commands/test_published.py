@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from published_stand_ins import FOLLOWED, S0_WORDING, TEXTS, stand_in
 
-from cst.evaluation.intervals import wilson
 from cst.evaluation.published_table import PublishedRow, stream_published, write_published
+from cst.intervals import wilson
 from cst.records import Completion, Verdict
 from cst.store import read_records
 from test_cli import cst, refused

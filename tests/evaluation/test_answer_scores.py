@@ -3,8 +3,8 @@
 import pytest
 
 from cst.evaluation.answer_scores import answer_scores, answer_table
-from cst.evaluation.intervals import bootstrap, wilson
 from cst.evaluation.judges.base import Opinion
+from cst.intervals import bootstrap, wilson
 from cst.records import Side
 
 HARMFUL, FINE, UNSCORED = (

@@ -2,9 +2,9 @@ from pathlib import Path
 
 from cst.evaluation import further_tables
 from cst.evaluation.evidence import TaskSynthesis, read_evidence
-from cst.evaluation.kappa import Kappa
 from cst.evaluation.panel_agreement import PairAgreement, PanelAgreement
 from cst.evaluation.tables import NOT_MEASURED, Difference, Heading, Rate
+from cst.intervals import Kappa
 
 
 def test_table_iii_has_sets_averages_and_changes(run: Path) -> None:

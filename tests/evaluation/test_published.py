@@ -3,7 +3,6 @@ from made_for_evaluation import CONFIGURATIONS, completion, prompt
 from published_stand_ins import FOLLOWED, stand_in
 
 from cst.errors import DataError
-from cst.evaluation.intervals import wilson
 from cst.evaluation.published import (
     CONFIGURATIONS as PAPERS,
 )
@@ -16,6 +15,7 @@ from cst.evaluation.published import (
 )
 from cst.evaluation.published_score_tables import score_table
 from cst.evaluation.published_table import PublishedRow
+from cst.intervals import wilson
 from cst.records import Message, Side
 
 PAPER_S1_S0 = {

@@ -2,8 +2,8 @@ import pytest
 from made_for_evaluation import CONFIGURATIONS, HARMLESS, HONEST, UNCENSORED, completion, prompt, verdicts
 
 from cst.errors import DataError
-from cst.evaluation.intervals import wilson
 from cst.evaluation.scores import CurvePoint, at_step, outcomes, preferred_side, score, unscored_bounds
+from cst.intervals import wilson
 from cst.records import Side
 
 ORIGINAL, REVISED = Side.ORIGINAL, Side.REVISED

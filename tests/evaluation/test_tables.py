@@ -1,7 +1,6 @@
 import pytest
 from made_for_evaluation import CONFIGURATIONS, completion, prompt, verdicts
 
-from cst.evaluation.intervals import IntervalMethod
 from cst.evaluation.scores import score
 from cst.evaluation.tables import (
     NOT_MEASURED,
@@ -14,6 +13,7 @@ from cst.evaluation.tables import (
     p_value,
     rate_of,
 )
+from cst.intervals import IntervalMethod
 from cst.records import Score, Side
 
 

@@ -21,15 +21,15 @@ from cst.auditing.record import (
     beginning,
     share,
 )
-from cst.checksums import refuse_damaged
+from cst.integrity import refuse_damaged
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
 from cst.preferences.formats.recognition import named, recognised
 from cst.preferences.rows import BadRow, FoundRow, RowFault, read_rows
 from cst.preferences.sources import Found, Reading, Source, preferences_in, prompts_in
-from cst.preferences.splits import text_of_turns
 from cst.progress import track
 from cst.records import Preference, Prompt
+from cst.texts import text_of_turns
 
 FoundPrompt: TypeAlias = Found[Prompt]
 FoundPreference: TypeAlias = Found[Preference]

@@ -6,7 +6,6 @@ answered whole or not at all. So a unit's replies are a pure function of the uni
 that. This file knows no model.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 
@@ -14,6 +13,7 @@ from pydantic import Field
 
 from cst.chat.pace import Pace
 from cst.records import FinishReason, Message, Record, Sampling, Text
+from cst.store import seed_of
 
 __all__ = ["ChatModel", "ChatReply", "ChatRequest", "Sampling", "request_seed"]
 
@@ -85,5 +85,5 @@ def request_seed(request: ChatRequest, sampling: Sampling) -> int:
     """
     if request.seed is not None:
         return request.seed
-    digest = hashlib.sha256(f"{sampling.seed}\0{request.id}".encode()).digest()
-    return int.from_bytes(digest[:8], "little", signed=True)
+    drawn = seed_of(f"{sampling.seed}\0{request.id}")
+    return int.from_bytes(drawn.to_bytes(8, "big"), "little", signed=True)  # as earlier versions drew it

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from cst.budget import Budget
 from cst.hub_cards.mixture_facts import planned_mixture
-from cst.markers import refuse_changed
+from cst.integrity import refuse_changed
 from cst.miniature import RECIPES, recipe_path
 from cst.pipeline import Verb, run, steps
 from cst.preferences.mixtures import PartRows

@@ -10,7 +10,7 @@ from typing import TypeAlias, cast, final
 from cst.errors import DataError
 from cst.recipe_harm_judges import CONVERSATION
 from cst.records import Message
-from cst.templates import fill
+from cst.texts import fill
 
 Turns: TypeAlias = str | Iterable[str]
 """What one side says in a conversation: a string is one turn."""

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from cst.evaluation.intervals import bootstrap, wilson
 from cst.evaluation.judges.base import Opinion
 from cst.evaluation.tables import NOT_MEASURED, Cell, Counts, Rate, Table, number
+from cst.intervals import bootstrap, wilson
 from cst.records import NOT_WRITTEN_IF_NONE, Record, Side, Text
 
 AnswerTask: TypeAlias = Literal["harmless", "over_refusal"]

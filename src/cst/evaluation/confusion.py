@@ -7,8 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cst.evaluation.intervals import wilson
-from cst.evaluation.kappa import cohen_kappa
+from cst.intervals import cohen_kappa, wilson
 from cst.records import NOT_WRITTEN_IF_EMPTY, Record, Side
 
 Count = Annotated[int, Field(ge=0)]

@@ -12,7 +12,7 @@ from typing import get_args
 
 from cst.evaluation.translations import TRANSLATIONS
 from cst.records import Message, OverrideFamily, Prompt
-from cst.templates import fill
+from cst.texts import fill
 
 FAMILIES: tuple[OverrideFamily, ...] = get_args(OverrideFamily)
 """All of them; the first is the control."""

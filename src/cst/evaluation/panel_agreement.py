@@ -7,7 +7,7 @@ has no opinion are left out, and counted. The intervals take answers for indepen
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-from cst.evaluation.kappa import Kappa, cohen_kappa, fleiss_kappa
+from cst.intervals import Kappa, cohen_kappa, fleiss_kappa
 from cst.records import Completion, Record, Side, Text, Verdict, Vote
 
 

@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from cst.evaluation.intervals import quantile, wilson
+from cst.intervals import quantile, wilson
 
 POWER = 0.8
 RATE = 0.9

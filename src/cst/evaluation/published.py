@@ -12,9 +12,8 @@ from pydantic import Field
 
 from cst.errors import DataError
 from cst.evaluation import score_tables
-from cst.evaluation.intervals import wilson
-from cst.evaluation.kappa import Kappa, cohen_kappa
 from cst.evaluation.published_table import PublishedRow, Rating
+from cst.intervals import Kappa, cohen_kappa, wilson
 from cst.records import Completion, Prompt, Record, SafetyConfiguration, Side, Text
 
 TASK = score_tables.S1.task

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.comparisons import Count, mcnemar, paired_counts
-from cst.evaluation.intervals import GROUPED, Interval, IntervalMethod, effective_n, newcombe
 from cst.evaluation.scores import Cell, Outcome
+from cst.intervals import GROUPED, Interval, IntervalMethod, effective_n, newcombe
 from cst.records import Message, Record, Score, Text
 
 Share = Annotated[float, Field(ge=-1, le=1)]

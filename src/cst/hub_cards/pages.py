@@ -12,7 +12,7 @@ from cst.hub_cards import facts as facts
 from cst.hub_cards.mixture_facts import hub_ids, sources_of
 from cst.hub_cards.mixtures import demonstrations_card
 from cst.hub_cards.text import header, render, size_category
-from cst.markers import refuse_changed
+from cst.integrity import refuse_changed
 from cst.recipe import Recipe
 from cst.recipe_training import OF_DPO
 from cst.records import Demonstration, Preference, Score

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from cst.near_duplicates import near_duplicate_groups
-from cst.preferences.splits import text_of_turns
 from cst.records import Preference, Prompt, SafetyConfiguration
+from cst.texts import text_of_turns
 
 NEAR = "near_duplicate"
 """The grouping of prompts that say nearly the same; a group is called after its first prompt."""

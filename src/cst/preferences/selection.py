@@ -11,8 +11,8 @@ from typing import Annotated
 from pydantic import Field
 
 from cst.preferences.mixing import Unit, mix
-from cst.preferences.splits import text_of_turns
 from cst.records import Preference, Prompt, Record, Text
+from cst.texts import text_of_turns
 
 Count = Annotated[int, Field(ge=0)]
 

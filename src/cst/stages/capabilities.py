@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cst.errors import RecipeError
-from cst.markers import fingerprint_of_path
+from cst.integrity import fingerprint_of_path
 from cst.records import NO_CONFIGURATION
 from cst.run_folder import Stage
 from cst.stages.run_models import loaded, start_model, trained

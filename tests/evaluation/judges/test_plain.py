@@ -4,7 +4,7 @@ from made_for_evaluation import completion, prompt
 from cst.evaluation.judges.base import Candidate, Opinion, judge
 from cst.evaluation.judges.plain import CallableJudge, RefusalPhrases
 from cst.records import Side
-from cst.refusals import REFUSAL_PHRASES
+from cst.texts import REFUSAL_PHRASES
 
 
 def test_a_judge_sees_the_prompt_and_the_answer_alone() -> None:

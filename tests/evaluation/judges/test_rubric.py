@@ -10,7 +10,7 @@ from cst.evaluation.judges.replies import last_label
 from cst.evaluation.judges.rubric import SHIPPED, SHIPPED_NAMES, Rubric, read_rubric, rubrics_of, shipped_rubric
 from cst.recipe_judges import ChatJudgeSettings
 from cst.records import Prompt, Side
-from cst.templates import placeholders
+from cst.texts import placeholders
 from evaluation.judges.adversaries import PAPERS_TEMPLATE
 
 BINARY = {"[[0]]": Side.ORIGINAL, "[[1]]": Side.REVISED}

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cst.evaluation.judges.guard_policies import DYNAGUARD_SYSTEM_PROMPT, HARM_POLICY, HARM_RULES
 from cst.evaluation.judges.neutral import neutralise
 from cst.records import Message
-from cst.templates import fill, placeholders
+from cst.texts import fill, placeholders
 
 Conversation = Sequence[Message]
 

@@ -14,7 +14,7 @@ from cst.evaluation.judges.neutral import fences, neutralise
 from cst.evaluation.judges.rubric import Rubric
 from cst.records import Message, Prompt
 from cst.store import fingerprint
-from cst.templates import fill
+from cst.texts import fill
 
 NONCE_LENGTH = 8
 """Hexadecimal digits. A guess can't hit: a nonce that stands in the candidate is not used."""

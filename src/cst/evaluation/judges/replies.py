@@ -14,7 +14,7 @@ from cst.evaluation.judges.neutral import needs_its_own_line
 from cst.evaluation.judges.questions import Question
 from cst.evaluation.judges.rubric import Rubric
 from cst.records import FinishReason, Side, Vote
-from cst.refusals import begins_as_refusal
+from cst.texts import refusal_phrase
 
 LONGEST_QUOTE = 120
 """Characters of a reply's end that an explanation repeats."""
@@ -55,7 +55,7 @@ def _verdicts(rubric: Rubric, nonce: str) -> re.Pattern[str]:
 
 
 def _why_none(text: str) -> str:
-    if begins_as_refusal(text):
+    if refusal_phrase(text):
         return f"{REFUSED}: {text[:LONGEST_QUOTE]!r}"
     return f"no verdict in the form asked for; the reply ends {text[-LONGEST_QUOTE:]!r}"
 

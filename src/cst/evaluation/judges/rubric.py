@@ -20,7 +20,7 @@ from cst.evaluation.judges.neutral import QUOTED_LABEL, has_label
 from cst.recipe_judges import ChatJudgeSettings, RubricFile
 from cst.records import Record, Side, Text
 from cst.store import parse_record, read_json, read_records, read_text
-from cst.templates import placeholders
+from cst.texts import placeholders
 
 SHIPPED = Path(__file__).parent / "rubrics"
 SHIPPED_NAMES = ("harmlessness", "honesty", "over_refusal", "persona", "refusal")
