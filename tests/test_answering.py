@@ -12,10 +12,10 @@ import pytest
 from cst.answer_files import InstructionFile, read_answers
 from cst.answering import answers_of, base_of, generate_answers, journal_of, output_file
 from cst.answering_settings import AnsweringSettings
+from cst.chat.base import ScriptedChat
+from cst.chat.journal import Journal
 from cst.chat.local import LocalChat
-from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError, ModelError, RunFolderError
-from cst.journal import Journal
 from cst.models.adapters import add_lora, save_adapter
 from cst.models.loading import load_model
 from cst.records import Sampling

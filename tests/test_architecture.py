@@ -19,10 +19,10 @@ from cst.recipe_file import record_types
 SOURCE = Path(__file__).parents[1] / "src"
 
 HALL = {
-    *("budget", "errors", "integrity", "intervals", "journal", "journal_merging", "near_duplicates"),
+    *("errors", "integrity", "intervals", "near_duplicates"),
     *("progress", "recipe", "recipe_data", "recipe_file", "recipe_harm_judges", "recipe_judges", "recipe_mixture"),
     *("recipe_models", "recipe_training"),
-    *("records", "run_folder", "store", "texts", "write_ahead_log"),
+    *("records", "run_folder", "store", "texts"),
 }
 TOOLS = {"chat", "models"}
 ROOMS = {"synthesis", "preferences", "training", "evaluation"}
@@ -36,8 +36,7 @@ HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "scipy", "ma
 
 FILES = {
     "cst.store": "the hall's files",
-    "cst.journal": "its SQLite file",
-    "cst.journal_merging": "clears what a killed merge left behind",
+    "cst.chat.journal": "its SQLite file",
     "cst.run_folder": "its lock and the clearing of a stage's folders",
     "cst.preferences.files": "a user's own file, read in chunks",
     "cst.preferences.quarantine": "writes bad rows aside as they come",
@@ -289,7 +288,7 @@ def test_the_handful_does_touch_files(module):
     assert file_calls(TREES[module]) != []
 
 
-@pytest.mark.parametrize("module", [name for name in TREES if not name.startswith("cst.journal")])
+@pytest.mark.parametrize("module", [name for name in TREES if name != "cst.chat.journal"])
 def test_only_the_journal_knows_sqlite(module):
     assert "sqlite3" not in imports(TREES[module], TREES)
 

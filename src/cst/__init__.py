@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cst.answering import generate_answers
     from cst.answering_settings import AnsweringSettings
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.chat.endpoint import Endpoint
+    from cst.chat.journal import Journal
     from cst.chat.journalled import Journalled
     from cst.chat.local import LocalChat
     from cst.chat.moderation import ModerationEndpoint
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from cst.evaluation.judges.rubric import read_rubric, shipped_rubric
     from cst.evaluation.report import render_report
     from cst.evaluation.scores import score
-    from cst.journal import Journal
     from cst.models.loading import load_classifier, load_model
     from cst.pipeline import run
     from cst.preferences.conditioning import condition
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AnsweringSettings": "cst.answering_settings",
-    "Budget": "cst.budget",
+    "Budget": "cst.chat.budget",
     "CallableJudge": "cst.evaluation.judges.plain",
     "ChatJudge": "cst.evaluation.judges.chat",
     "ClassifierJudge": "cst.evaluation.judges.classifier",
@@ -86,7 +86,7 @@ _HOMES = {
     "Endpoint": "cst.chat.endpoint",
     "EndpointSettings": "cst.recipe_models",
     "GuardJudge": "cst.evaluation.judges.guard",
-    "Journal": "cst.journal",
+    "Journal": "cst.chat.journal",
     "Journalled": "cst.chat.journalled",
     "LocalChat": "cst.chat.local",
     "Message": "cst.records",

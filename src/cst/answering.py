@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from cst.answer_files import AnswerFile, InstructionFile, read_instructions, write_answers
 from cst.answering_settings import AnsweringSettings, Parameters, parameters_of
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatReply, ChatRequest
-from cst.chat.complete import complete
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.errors import DataError, ModelError
 from cst.integrity import refuse_changed
-from cst.journal import Journal
 from cst.records import Sampling
 from cst.store import fingerprint_of_file, read_json
 from cst.workshop import model_folder

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.kept_recipe import keep_recipe
 from cst.preferences.conditioning import condition_each
 from cst.recipe import Recipe

@@ -11,9 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
+from cst.chat.journal import Journal
 from cst.errors import RecipeError
-from cst.journal import Journal
 from cst.preferences.held_out_rows import prompts_of
 from cst.preferences.quarantine import quarantine_file
 from cst.preferences.sources import Reading, stream_preferences, stream_prompts, without_held_out, without_repeats

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cst.chat.base import ChatRequest, Sampling
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.chat.labels import LabelChat
 from cst.chat.local import LocalChat
@@ -11,7 +12,6 @@ from cst.errors import ModelError
 from cst.evaluation.judges.base import Candidate
 from cst.evaluation.judges.chat import ChatJudge
 from cst.evaluation.judges.rubric import Rubric
-from cst.journal import Journal
 from cst.models.loading import LoadedModel, load_model
 from cst.records import Prompt, Side
 from models.families import conversation

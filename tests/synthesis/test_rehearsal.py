@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from cst.chat.base import ScriptedChat
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.chat.scripted import ScriptedChat
-from cst.journal import Journal
 from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
 from cst.recipe_models import Prices
 from cst.records import Prompt, Sampling

@@ -9,9 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import final
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest, Pace, Sampling
 from cst.chat.local import LocalChat
-from cst.chat.pace import Pace
 from cst.errors import ModelError
 from cst.models.loading import LoadedModel
 from cst.models.rendering import TokenSequence

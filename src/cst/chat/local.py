@@ -11,8 +11,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling, request_seed
-from cst.chat.pace import Pace
+from cst.chat.base import ChatReply, ChatRequest, Pace, Sampling, request_seed
 from cst.errors import ModelError
 from cst.models.beams import Check, beam_search
 from cst.models.decoding import Answer, Choose, decode, greedy, sampler, uniform_stream

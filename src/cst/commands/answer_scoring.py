@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cst.answer_files import AnswerFile, read_answers, write_answers
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.commands.console import draw, folder_of, read_recipe, tell
 from cst.commands.published import judged
 from cst.errors import DataError

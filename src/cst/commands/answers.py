@@ -108,7 +108,7 @@ def generate(
     if recipe is None:
         _over_file(input_path, output_path, context.params, as_json=as_json)
         return
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.commands import console
     from cst.commands import published as published_command
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.hub_cards.mixture_facts import planned_mixture
 from cst.integrity import refuse_changed
 from cst.miniature import RECIPES, recipe_path

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.commands.console import draw, folder_of, read_recipe, tell
 from cst.errors import DataError
 from cst.evaluation.judges.base import Candidate, Opinion

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.commands.console import bring, draw, folder_of, read_recipe, tell
 from cst.errors import RecipeError, RunFolderError
 

@@ -32,7 +32,7 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """`cst score`: its help is that of the verb."""
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.commands import answer_scoring, console
     from cst.commands import published as published_command
 

@@ -5,10 +5,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
+from cst.chat.journal import merge_journals
 from cst.commands.console import bring, folder_of, read_recipe
 from cst.errors import RecipeError, RunFolderError
-from cst.journal_merging import merge_journals
 from cst.kept_recipe import refuse_another_recipe
 from cst.pipeline import steps
 from cst.planned_power import power_lines

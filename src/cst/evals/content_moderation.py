@@ -59,9 +59,9 @@ class ContentModeration:
         return [dict(next(found).scores) if text.strip() else {} for text in texts]
 
     def _chat(self, opened: ExitStack) -> "ChatModel":
+        from cst.chat.journal import Journal
         from cst.chat.journalled import Journalled
         from cst.chat.moderation import ModerationEndpoint
-        from cst.journal import Journal
 
         endpoint = opened.enter_context(ModerationEndpoint(self._settings))
         if self._journal is None:

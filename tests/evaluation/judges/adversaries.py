@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
-from cst.chat.scripted import ScriptedChat
+from cst.chat.base import ChatReply, ChatRequest, Sampling, ScriptedChat
 from cst.evaluation.judges.base import Candidate
 from cst.evaluation.judges.chat import ChatJudge
 from cst.evaluation.judges.replies import last_label

@@ -1,13 +1,12 @@
 import pytest
 from made_for_evaluation import prompt
 
-from cst.chat.base import ChatRequest, Sampling
+from cst.chat.base import ChatRequest, Sampling, ScriptedChat
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.chat.scripted import ScriptedChat
 from cst.evaluation.judges.base import Candidate
 from cst.evaluation.judges.chat import ChatJudge
 from cst.evaluation.judges.rubric import Rubric, shipped_rubric
-from cst.journal import Journal
 from cst.records import Side
 
 BINARY = {"[[0]]": Side.ORIGINAL, "[[1]]": Side.REVISED}

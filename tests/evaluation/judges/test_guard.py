@@ -4,15 +4,13 @@ import pytest
 from made_for_evaluation import prompt
 
 from chat.loopback import Loopback, Server
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest, Pace, Sampling, ScriptedChat
 from cst.chat.endpoint import Endpoint
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.chat.pace import Pace
-from cst.chat.scripted import ScriptedChat
 from cst.evaluation.judges.base import Candidate
 from cst.evaluation.judges.guard import GuardJudge
 from cst.evaluation.judges.guard_styles import llama_guard
-from cst.journal import Journal
 from cst.recipe_models import EndpointSettings
 from cst.records import FinishReason, Side
 

@@ -3,8 +3,8 @@
 import pytest
 from made_for_evaluation import prompt
 
+from cst.chat.base import ScriptedChat
 from cst.chat.moderation import ModerationResult
-from cst.chat.scripted import ScriptedChat
 from cst.evaluation.judges.base import Candidate
 from cst.evaluation.judges.moderation import ModerationJudge
 from cst.records import Side

@@ -7,8 +7,8 @@ Questions go through `complete`, so that a journalled model is resumed and never
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, final
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatReply, Sampling
-from cst.chat.complete import complete
 from cst.evaluation.judges.base import Candidate, Opinion
 from cst.evaluation.judges.questions import Question, question
 from cst.evaluation.judges.replies import likeliest_verdict, written_verdict

@@ -6,8 +6,8 @@ A reply that was cut, withheld, or isn't of the form leaves the answer unscored,
 from collections.abc import Sequence
 from typing import final
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatReply, ChatRequest, Sampling
-from cst.chat.complete import complete
 from cst.evaluation.judges.base import Candidate, Opinion
 from cst.evaluation.judges.guard_styles import GuardStyle
 from cst.evaluation.judges.harm import conversation_of, opinions_of_tasks, side_of

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import final
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatRequest, Sampling
-from cst.chat.complete import complete
 from cst.chat.moderation import ModerationResult, result_of
 from cst.evaluation.judges.base import Candidate, Opinion
 from cst.evaluation.judges.harm import opinions_of_tasks, side_of
