@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self, TypeVar, cast
 from pydantic import Field, ValidationError, model_validator
 
 from cst.errors import DataError
-from cst.preferences.json_rows import RowFault, shown, strict_value
+from cst.preferences.files import RowFault, shown, strict_value
 from cst.records import NOT_WRITTEN_IF_EMPTY, FinishReason, Message, Record, Text
 from cst.store import first_complaint, read_text, write_json
 

@@ -219,7 +219,7 @@ def export(
     The checksum of OUT is written to OUT.sha256, and bad rows to a file beside it.
     """
     from cst.commands import console
-    from cst.preferences.quarantine import quarantine_file
+    from cst.preferences.rows import quarantine_file
     from cst.preferences.sources import Reading
 
     aside = quarantine_file(out.parent, rows)

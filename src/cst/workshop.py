@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, final
 from cst.chat.budget import Budget
 from cst.chat.journal import Journal
 from cst.errors import RecipeError
-from cst.preferences.held_out_rows import prompts_of
-from cst.preferences.quarantine import quarantine_file
+from cst.preferences.rows import quarantine_file
+from cst.preferences.selection import prompts_of, under_configurations
 from cst.preferences.sources import Reading, stream_preferences, stream_prompts, without_held_out, without_repeats
 from cst.preferences.splits import hold_out
-from cst.preferences.standing import under_configurations
 from cst.recipe import PreferenceFile, PromptFile, PromptSource, Recipe
 from cst.recipe_data import DataFile
 from cst.recipe_models import ChatModelSettings

@@ -22,9 +22,9 @@ from cst.auditing.record import (
     share,
 )
 from cst.integrity import refuse_damaged
+from cst.preferences.formats import named, recognised
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
-from cst.preferences.formats.recognition import named, recognised
 from cst.preferences.rows import BadRow, FoundRow, RowFault, read_rows
 from cst.preferences.sources import Found, Reading, Source, preferences_in, prompts_in
 from cst.progress import track

@@ -17,7 +17,7 @@ from cst.hub_cards.mixture_facts import MixtureFile, MixtureSource, file_source
 from cst.hub_cards.mixtures import mixture_card
 from cst.preferences.exports import export_demonstrations
 from cst.preferences.mixtures import Part, Parts, SourceRows, mixture, parts_of
-from cst.preferences.quarantine import quarantine_file
+from cst.preferences.rows import quarantine_file
 from cst.preferences.sources import Reading, read_prompts, stream_demonstrations
 from cst.recipe import GateSettings
 from cst.records import Demonstration

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cst.preferences import sources
-from cst.preferences.hub import HUB, hub_name
 from cst.preferences.selection import TaskRows
+from cst.preferences.tables import HUB, hub_name
 from cst.recipe import ContrastSettings, PromptFile, Recipe, SynthesisMethod
 from cst.recipe_models import EndpointSettings
 from cst.records import Preference, SafetyConfiguration

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cst.preferences.hub import HUB, hub_name
 from cst.preferences.mixtures import Part, PartRows
 from cst.preferences.sources import Source, source_name
+from cst.preferences.tables import HUB, hub_name
 from cst.recipe_mixture import DemonstrationFile, DemonstrationSource, MixtureSettings
 from cst.store import fingerprint_of_file
 

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from cst.errors import DataError
 from cst.integrity import write_checksum
+from cst.preferences.files import shown
+from cst.preferences.formats import IDENTITY, Format, named, recognised
 from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
-from cst.preferences.formats.recognition import IDENTITY, Format, named, recognised
-from cst.preferences.json_rows import shown
 from cst.preferences.rows import Row, RowFault
 from cst.preferences.sources import demonstration_of, preference_of, prompt_of
 from cst.records import Demonstration, Preference, Prompt

@@ -17,13 +17,12 @@ from pydantic import ValidationError
 
 from cst.errors import DataError
 from cst.integrity import refuse_damaged
+from cst.preferences.formats import IDENTITY, Format, named, nearest_to, recognised
 from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS, one_column
-from cst.preferences.formats.recognition import IDENTITY, Format, named, nearest_to, recognised
-from cst.preferences.hub import HUB, hub_name
-from cst.preferences.quarantine import good_rows
-from cst.preferences.rows import BadRow, Row, RowFault, optional_text_of, read_rows
+from cst.preferences.rows import BadRow, Row, RowFault, good_rows, optional_text_of, read_rows
+from cst.preferences.tables import HUB, hub_name
 from cst.records import Demonstration, Preference, Prompt
 from cst.store import first_complaint
 from cst.texts import text_of_turns

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from cst.preferences.json_rows import shown
+from cst.preferences.files import shown
 from cst.preferences.rows import Row, RowFault
 from cst.records import Demonstration, Message, Preference, Prompt
 

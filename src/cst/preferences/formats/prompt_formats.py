@@ -7,6 +7,7 @@
 
 from collections.abc import Callable
 
+from cst.preferences.formats import TEXT, Format
 from cst.preferences.formats.conversations import (
     Said,
     as_messages,
@@ -17,7 +18,6 @@ from cst.preferences.formats.conversations import (
     said_of,
     with_input,
 )
-from cst.preferences.formats.recognition import TEXT, Format
 from cst.preferences.rows import Row, RowFault, optional_text_of, text_of
 from cst.records import Message, Prompt
 
