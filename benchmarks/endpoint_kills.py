@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cst.chat.base import ChatRequest
-from cst.chat.endpoint_messages import body_of
-from cst.journal import Journal
+from cst.chat.endpoint_wire import body_of
+from cst.chat.journal import Journal
 from cst.recipe.models import EndpointSettings
 from cst.records import Message, Sampling
 

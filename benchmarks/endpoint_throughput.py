@@ -29,11 +29,11 @@ from typing import Any
 
 import openai
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatRequest, request_seed
-from cst.chat.complete import complete
 from cst.chat.endpoint import Endpoint
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.journal import Journal
 from cst.recipe.models import EndpointSettings, Prices
 from cst.records import Message, Sampling
 from provenance import provenance

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cst.evaluation.intervals import Interval, PairedCounts, newcombe, of_clusters, wilson
+from cst.intervals import Interval, PairedCounts, newcombe, of_clusters, wilson
 
 Integers = NDArray[np.int64]
 

@@ -28,11 +28,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from cst.chat.base import ChatReply, ChatRequest
-from cst.chat.pace import Pace
+from cst.chat.base import ChatReply, ChatRequest, Pace
+from cst.chat.journal import Journal
 from cst.commands.console import export
 from cst.commands.synthesis import plan_synthesis
-from cst.journal import Journal
 from cst.preferences.sources import AS_IT_IS
 from cst.recipe import Recipe
 from cst.recipe.reading import parse_recipe

@@ -9,8 +9,8 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatRequest
-from cst.chat.complete import complete
 from cst.evaluation.scores import Outcome
 from cst.miniature import people, prompts, recipe_path, system_prompts, world
 from cst.miniature.judge import answer_to_topic_question

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cst.errors import DataError
-from cst.evaluation.intervals import IntervalMethod
+from cst.intervals import IntervalMethod
 from cst.miniature.people import ATTRIBUTES, SETS
 from cst.records import Record, Text
 from cst.reporting.report import in_markdown

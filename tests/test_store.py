@@ -21,6 +21,7 @@ from cst.store import (
     read_json,
     read_records,
     read_text,
+    seed_of,
     set_down,
     stream_lines,
     stream_records,
@@ -242,3 +243,8 @@ def test_lines_are_numbered_and_end_at_line_feeds_alone(tmp_path):
     assert list(stream_lines(tmp_path / "lines")) == [(1, "one"), (2, ""), (3, "two\rthree\u2028four"), (4, "last")]
     with pytest.raises(DataError, match="There is no file"):
         next(stream_lines(tmp_path / "missing"))
+
+
+def test_a_seed_is_the_beginning_of_the_texts_sha_256():
+    assert seed_of("") == 0xE3B0C44298FC1C14
+    assert seed_of("0|s1|p1") != seed_of("1|s1|p1")

@@ -22,15 +22,15 @@ from cst.distribution import __version__ as __version__
 
 if TYPE_CHECKING:
     from cst.annexes.safety_tuned_llamas.answering import AnsweringSettings, generate_answers
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.chat.endpoint import Endpoint
+    from cst.chat.journal import Journal
     from cst.chat.journalled import Journalled
     from cst.chat.local import LocalChat
     from cst.chat.moderation import ModerationEndpoint
     from cst.errors import CstError
     from cst.evaluation.generation import generate
     from cst.evaluation.scores import score
-    from cst.journal import Journal
     from cst.judges import judge
     from cst.judges.chat import ChatJudge
     from cst.judges.guard import GuardJudge

@@ -57,7 +57,7 @@ def _verb(verb: str) -> Callable[..., None]:
         max_cost: MaxCostOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        from cst.budget import Budget
+        from cst.chat.budget import Budget
         from cst.commands import console
 
         read = console.read_recipe(recipe, overrides or [])
@@ -86,7 +86,7 @@ def synthesize(
     as_json: JsonOption = False,
 ) -> None:
     """`cst synthesize`: its help is that of the verb."""
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.commands import synthesis as commands
     from cst.synthesis.shards import shard_of
 
@@ -121,7 +121,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """`cst report`: its help is that of the verb."""
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.commands import looking as report_commands
 
     budget = Budget(max_calls=max_calls, max_cost=max_cost)
@@ -219,7 +219,7 @@ def export(
     The checksum of OUT is written to OUT.sha256, and bad rows to a file beside it.
     """
     from cst.commands import console
-    from cst.preferences.quarantine import quarantine_file
+    from cst.preferences.rows import quarantine_file
     from cst.preferences.sources import Reading
 
     aside = quarantine_file(out.parent, rows)
@@ -293,7 +293,7 @@ def judge_card(
     Labels are original (harmful, unsafe, 0) and revised (harmless, safe, 1), or as --label says. Each answer is judged
     four times: as it is, and with three suffixes that try to talk the judge round.
     """
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.commands import looking as command
     from cst.commands.looking import LabelReading, pairs_of, sides_of
     from cst.records import Side

@@ -30,6 +30,14 @@ def fingerprint(*values: object) -> str:
     return hashlib.sha256(canonical_json(values).encode()).hexdigest()
 
 
+def seed_of(text: str) -> int:
+    """A number from 0 to 2^64 - 1 that a text decides: the first 8 bytes of its SHA-256, big-endian.
+
+    A checksum such as CRC-32 would not do: it is linear, so one configuration's draw would settle another's.
+    """
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
 def fingerprint_of_file(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:

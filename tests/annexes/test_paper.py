@@ -25,7 +25,7 @@ from cst.annexes.paper import (
     write_published,
 )
 from cst.errors import DataError
-from cst.evaluation.intervals import wilson
+from cst.intervals import wilson
 from cst.records import Message, Side
 
 MARKS = ["|", "\\", "<br>", "&#13;", "&#32;", "\n", "\r", " ", "\t", "a", "\u2028", "é"]

@@ -9,16 +9,14 @@ import pytest
 
 from chat.loopback import FINAL, ODD, PASSING, Body, Loopback, Sent, Server, as_json, choice, echo, is_whole, refusal
 from chat.served import Served
-from cst.chat.base import ChatModel, ChatRequest
-from cst.chat.complete import complete
-from cst.chat.endpoint import Endpoint
-from cst.chat.endpoint_client import SENT_HEADERS
-from cst.chat.endpoint_failures import LONGEST_QUOTE
+from cst.chat.asking import complete
+from cst.chat.base import ChatModel, ChatRequest, ScriptedChat
+from cst.chat.endpoint import SENT_HEADERS, Endpoint
+from cst.chat.endpoint_wire import LONGEST_QUOTE
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.chat.local import LocalChat
-from cst.chat.scripted import ScriptedChat
 from cst.errors import EndpointError, RecipeError
-from cst.journal import Journal
 from cst.models.loading import load_model
 from cst.recipe.models import EndpointSettings
 from cst.records import Message, Sampling

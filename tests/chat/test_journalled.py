@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cst.budget import Budget
-from cst.chat.base import ChatModel, ChatReply, ChatRequest
-from cst.chat.complete import complete
-from cst.chat.costs import estimate
+from cst.chat.asking import complete
+from cst.chat.base import ChatModel, ChatReply, ChatRequest, Pace, ScriptedChat
+from cst.chat.budget import Budget, estimate
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.chat.pace import Pace
-from cst.chat.scripted import ScriptedChat
 from cst.errors import BudgetError, EndpointError, RunFolderError
-from cst.journal import Journal
 from cst.recipe.models import Prices
 from cst.records import Message, Sampling
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from cst.chat.base import ChatRequest
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.chat.labels import LabelChat
 from cst.chat.local import LocalChat
 from cst.errors import ModelError
-from cst.journal import Journal
 from cst.judges import Candidate
 from cst.judges.chat import ChatJudge
 from cst.judges.rubric import Rubric

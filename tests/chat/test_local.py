@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from cst.chat.base import ChatModel, ChatReply, ChatRequest
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.chat.local import LocalChat
 from cst.errors import ModelError
-from cst.journal import Journal
 from cst.models.adapters import add_lora, save_adapter
 from cst.models.loading import LoadedModel, load_model
 from cst.records import Sampling

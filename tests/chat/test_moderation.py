@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from chat.loopback import FINAL, OF_COMPLETIONS, PASSING, Body, Loopback, Sent, Server, as_json, moderation_score
+from cst.chat.asking import complete
 from cst.chat.base import ChatRequest
-from cst.chat.complete import complete
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.chat.moderation import ModerationEndpoint, ModerationResult, result_of
 from cst.errors import EndpointError, RecipeError
-from cst.journal import Journal
 from cst.recipe.judges import ModerationSettings
 from cst.records import Message, Sampling
 

@@ -9,7 +9,7 @@ import pytest
 
 from cst.commands.chat import show, talk
 from cst.errors import RecipeError, RunFolderError
-from cst.markers import RECIPE, write_marker
+from cst.integrity import RECIPE, write_marker
 from cst.recipe.reading import parse_recipe
 from cst.store import write_json
 

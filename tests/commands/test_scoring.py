@@ -7,7 +7,7 @@ import pytest
 from published_stand_ins import FOLLOWED, S0_WORDING, TEXTS, stand_in
 
 from cst.annexes.paper import PublishedRow, stream_published, write_published
-from cst.evaluation.intervals import wilson
+from cst.intervals import wilson
 from cst.records import Completion, Verdict
 from cst.store import read_records
 from test_cli import cst, refused

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import pytest
 
 from chat.loopback import Loopback, Server
-from cst.budget import Budget
+from cst.chat.budget import Budget
+from cst.chat.journal import Journal
 from cst.commands.console import spending_of
 from cst.commands.synthesis import home_of, plan, plan_synthesis, synthesize
 from cst.errors import BudgetError, RecipeError, RunFolderError
-from cst.journal import Journal
 from cst.recipe.reading import parse_recipe
 from cst.runs.pipeline import run
 from cst.synthesis.shards import Shard

@@ -4,7 +4,7 @@ import pytest
 
 from cst.errors import DataError
 from cst.evaluation.capability import CapabilityAnswer, capability_scores
-from cst.evaluation.intervals import bootstrap, wilson
+from cst.intervals import bootstrap, wilson
 
 
 def answer(model: str, i: int, value: float | None, *, set: str = "s", hash: str = "h") -> CapabilityAnswer:

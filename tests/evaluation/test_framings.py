@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_for_evaluation import CONFIGURATIONS, HARMLESS, HONEST, PERSONA, UNCENSORED, prompt, verdicts
 
-from cst.chat.scripted import ScriptedChat
+from cst.chat.base import ScriptedChat
 from cst.errors import DataError
 from cst.evaluation.framings import EXCHANGES, FAMILIES, TRANSLATIONS, after_exchanges, framed, framings_of, override
 from cst.evaluation.generation import ask, completion_requests

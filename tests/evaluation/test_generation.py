@@ -1,8 +1,7 @@
 import pytest
 from made_for_evaluation import CONFIGURATIONS, HARMLESS, HONEST, PERSONA, UNCENSORED, prompt
 
-from cst.chat.base import ChatRequest
-from cst.chat.scripted import ScriptedChat
+from cst.chat.base import ChatRequest, ScriptedChat
 from cst.errors import DataError
 from cst.evaluation.generation import completion_requests, generate
 from cst.records import Message, Sampling

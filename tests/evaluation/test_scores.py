@@ -6,9 +6,9 @@ import pytest
 from made_for_evaluation import CONFIGURATIONS, HARMLESS, HONEST, UNCENSORED, completion, prompt, verdicts
 
 from cst.errors import DataError
-from cst.evaluation.intervals import wilson
 from cst.evaluation.robustness import BINS_PER_DOUBLING, compare_switches, contested, length_matched, switch_rates
 from cst.evaluation.scores import CurvePoint, at_step, outcomes, preferred_side, score, unscored_bounds
+from cst.intervals import wilson
 from cst.records import Side
 
 ORIGINAL, REVISED = Side.ORIGINAL, Side.REVISED

@@ -7,9 +7,9 @@ from statsmodels.stats.proportion import proportion_confint
 from sweep_for_evaluation import HARMFUL, MODELS, PLAIN, REFUSED, N, answers, results_of, swept
 
 from cst.errors import DataError
-from cst.evaluation.intervals import bootstrap
 from cst.evaluation.scores import outcomes, score
 from cst.evaluation.sweep import MEASURES, Sweep, SweepRate, best_count, sweep_of
+from cst.intervals import bootstrap
 from cst.records import Prompt, Score, Side
 
 

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from cst.chat.base import ChatReply, ChatRequest
-from cst.chat.scripted import ScriptedChat
+from cst.chat.base import ChatReply, ChatRequest, ScriptedChat
 from cst.judges import Candidate
 from cst.judges.chat import ChatJudge, last_label
 from cst.judges.rubric import Rubric, read_rubric, shipped_rubric

@@ -3,11 +3,10 @@ import math
 import pytest
 from made_for_evaluation import prompt
 
-from cst.chat.base import ChatReply, ChatRequest
+from cst.chat.base import ChatReply, ChatRequest, ScriptedChat
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.chat.scripted import ScriptedChat
 from cst.errors import ModelError
-from cst.journal import Journal
 from cst.judges import Candidate
 from cst.judges.chat import (
     NO_SYSTEM_PROMPT,

@@ -4,12 +4,10 @@ import pytest
 from made_for_evaluation import prompt
 
 from chat.loopback import Loopback, Server
-from cst.chat.base import ChatReply, ChatRequest
+from cst.chat.base import ChatReply, ChatRequest, Pace, ScriptedChat
 from cst.chat.endpoint import Endpoint
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.chat.pace import Pace
-from cst.chat.scripted import ScriptedChat
-from cst.journal import Journal
 from cst.judges import Candidate
 from cst.judges.guard import (
     DYNAGUARD_SYSTEM_PROMPT,

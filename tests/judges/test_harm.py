@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from made_for_evaluation import prompt
 
+from cst.chat.base import ScriptedChat
 from cst.chat.moderation import ModerationResult
-from cst.chat.scripted import ScriptedChat
 from cst.errors import ModelError
 from cst.judges import Candidate, Opinion
 from cst.judges.harm import ClassifierJudge, ModerationJudge, conversation_of, opinions_of_tasks, side_of

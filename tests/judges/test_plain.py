@@ -7,7 +7,7 @@ from cst.errors import RecipeError
 from cst.judges import Candidate, Opinion, judge
 from cst.judges.plain import CallableJudge, Panel, RefusalPhrases
 from cst.records import Side
-from cst.refusals import REFUSAL_PHRASES
+from cst.texts import REFUSAL_PHRASES
 
 
 def test_a_judge_sees_the_prompt_and_the_answer_alone() -> None:

@@ -10,7 +10,7 @@ from cst.judges.chat import last_label, question
 from cst.judges.rubric import SHIPPED, SHIPPED_NAMES, Rubric, read_rubric, rubrics_of, shipped_rubric
 from cst.recipe.judges import ChatJudgeSettings
 from cst.records import Prompt, Side
-from cst.templates import placeholders
+from cst.texts import placeholders
 
 BINARY = {"[[0]]": Side.ORIGINAL, "[[1]]": Side.REVISED}
 

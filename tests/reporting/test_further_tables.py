@@ -4,8 +4,8 @@ from made_for_evaluation import completion, prompt, verdicts
 
 from cst.evaluation.error_correction import CorrectedScore
 from cst.evaluation.judge_card import JudgeCard, LabelledAnswer, PairAgreement, PanelAgreement, task_cards
-from cst.evaluation.kappa import Kappa
 from cst.evaluation.scores import score
+from cst.intervals import Kappa
 from cst.judges.plain import RefusalPhrases
 from cst.records import SafetyConfiguration, Side
 from cst.reporting import further_tables

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from made_for_evaluation import CONFIGURATIONS, completion, prompt, verdicts
 
-from cst.evaluation.intervals import IntervalMethod
 from cst.evaluation.scores import outcomes, score
+from cst.intervals import IntervalMethod
 from cst.records import Score, Side
 from cst.reporting.evidence import read_evidence
 from cst.reporting.sections import pick_samples

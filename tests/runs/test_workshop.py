@@ -2,8 +2,7 @@
 
 import pytest
 
-from cst.chat.base import ChatRequest
-from cst.chat.scripted import ScriptedChat
+from cst.chat.base import ChatRequest, ScriptedChat
 from cst.errors import DataError, RecipeError
 from cst.recipe.reading import parse_recipe
 from cst.records import Message, Sampling

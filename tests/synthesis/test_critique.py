@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_gates import NO_GATES
 
-from cst.chat.base import ChatReply, ChatRequest
-from cst.chat.pace import Pace
-from cst.chat.scripted import ScriptedChat
+from cst.chat.base import ChatReply, ChatRequest, Pace, ScriptedChat
 from cst.errors import DataError, RecipeError
 from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
 from cst.records import Message, Prompt, Sampling, Side

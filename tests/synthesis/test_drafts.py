@@ -1,7 +1,6 @@
 """One step at a time: what goes on carries its transcript, what falls out carries its reason."""
 
-from cst.chat.base import ChatRequest
-from cst.chat.scripted import ScriptedChat
+from cst.chat.base import ChatRequest, ScriptedChat
 from cst.records import Drop, Message, Prompt, Sampling, Side, TranscriptStep
 from cst.synthesis.drafts import Asking, Draft, Question, Step, ask, make_pairs, step_name, to_pairs
 

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from cst.chat.base import ScriptedChat
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.chat.scripted import ScriptedChat
-from cst.journal import Journal
 from cst.recipe.models import Prices
 from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
 from cst.records import Prompt, Sampling

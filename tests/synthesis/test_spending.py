@@ -1,6 +1,6 @@
 """What pairs took is what the journal's calls of synthesis add up to."""
 
-from cst.journal import Call
+from cst.chat.journal import Call
 from cst.synthesis.gates import SynthesisSummary
 from cst.synthesis.spending import spending
 

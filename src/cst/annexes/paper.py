@@ -10,8 +10,7 @@ from typing import Annotated, Literal, cast
 from pydantic import Field
 
 from cst.errors import DataError
-from cst.evaluation.intervals import wilson
-from cst.evaluation.kappa import Kappa, cohen_kappa
+from cst.intervals import Kappa, cohen_kappa, wilson
 from cst.records import Completion, Prompt, Record, SafetyConfiguration, Side, Text
 from cst.reporting import score_tables
 from cst.reporting.tables import NOT_MEASURED, Counts, Rate, Row, Table, number

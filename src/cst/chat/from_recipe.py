@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cst.chat.base import ChatModel
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.journal import Journal
 from cst.recipe.models import ChatModelSettings, LocalChatSettings
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import final
 
-from cst.chat.base import ChatModel, ChatReply, ChatRequest
-from cst.chat.costs import FREE, cost_of, highest_cost
-from cst.chat.pace import Pace
+from cst.chat.base import ChatModel, ChatReply, ChatRequest, Pace
+from cst.chat.budget import FREE, cost_of, highest_cost
+from cst.chat.journal import Call, Journal
 from cst.errors import EndpointError
-from cst.journal import Call, Journal
 from cst.recipe.models import Prices
 from cst.records import Sampling
 from cst.store import fingerprint

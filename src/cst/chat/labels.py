@@ -11,9 +11,8 @@ from typing import final
 
 import torch
 
-from cst.chat.base import ChatReply, ChatRequest
+from cst.chat.base import ChatReply, ChatRequest, Pace
 from cst.chat.local import LocalChat
-from cst.chat.pace import Pace
 from cst.errors import ModelError
 from cst.models.loading import LoadedModel
 from cst.models.logps import response_logps

@@ -11,8 +11,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from cst.chat.base import ChatReply, ChatRequest, request_seed
-from cst.chat.pace import Pace
+from cst.chat.base import ChatReply, ChatRequest, Pace, request_seed
 from cst.errors import ModelError
 from cst.models.decoding import Answer, Check, decode
 from cst.models.loading import LoadedModel

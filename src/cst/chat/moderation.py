@@ -10,10 +10,9 @@ from typing import Annotated, final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cst.chat.base import ChatReply, ChatRequest
-from cst.chat.endpoint_calls import Calls, Question, key_from_environment
-from cst.chat.endpoint_messages import unusable
-from cst.chat.pace import Pace
+from cst.chat.base import ChatReply, ChatRequest, Pace
+from cst.chat.endpoint import Calls, Post, key_from_environment
+from cst.chat.endpoint_wire import unusable
 from cst.errors import RecipeError
 from cst.recipe.judges import ModerationSettings
 from cst.recipe.models import EndpointSettings
@@ -75,7 +74,7 @@ class ModerationEndpoint:
             EndpointError: No answer came, or none that can be taken.
         """
         texts = [request.messages[-1].content for request in unit]
-        question = Question(
+        question = Post(
             path="/moderations",
             body={"model": self._settings.model, "input": texts},
             read=lambda content: _replies(content, len(texts)),

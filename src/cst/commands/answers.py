@@ -10,7 +10,7 @@ import typer
 
 from cst.annexes.safety_tuned_llamas.answering import AnswerFile, read_answers, write_answers
 from cst.annexes.safety_tuned_llamas.scores import AnswerTask, answer_scores, answer_table
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.commands.console import (
     FolderOption,
     JsonOption,
@@ -122,7 +122,7 @@ def generate(
     if recipe is None:
         _over_file(input_path, output_path, context.params, as_json=as_json)
         return
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.commands import console
     from cst.commands import scoring as published_command
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cst.chat.base import ChatRequest
 from cst.errors import RecipeError
-from cst.markers import refuse_changed
+from cst.integrity import refuse_changed
 from cst.recipe import Recipe
 from cst.records import NO_CONFIGURATION, Message, Sampling
 from cst.runs.workshop import BASE, Workshop

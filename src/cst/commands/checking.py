@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from cst.errors import DataError
 from cst.evaluation.comparisons import DISCORDANCE, POWER, RATE, Power, power_table
-from cst.preferences.hub import HUB
 from cst.preferences.sources import Reading, read_prompts
+from cst.preferences.tables import HUB
 from cst.recipe.data import PromptFile, PromptSource
 from cst.runs.workshop import Workshop
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from cst.annexes.cards.mixtures import planned_mixture
-from cst.budget import Budget
-from cst.markers import refuse_changed
+from cst.chat.budget import Budget
+from cst.integrity import refuse_changed
 from cst.miniature import RECIPES, recipe_path
 from cst.preferences.mixtures import PartRows
 from cst.preferences.selection import TaskRows

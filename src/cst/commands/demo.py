@@ -156,7 +156,7 @@ def sweep(
     Trains a model for each number, by supervised tuning; answers and judges the held-out prompts; writes the report.
     What is up to date is left as it is.
     """
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.commands import console
 
     read = console.read_recipe(recipe, overrides or [])

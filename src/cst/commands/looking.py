@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.commands.console import bring, draw, folder_of, read_recipe, tell
 from cst.errors import DataError, RecipeError, RunFolderError
 from cst.evaluation.judge_card import JudgeCard, LabelledAnswer, task_cards
-from cst.preferences.json_rows import RowFault
+from cst.preferences.files import RowFault
 from cst.preferences.rows import BadRow, FoundRow, Row, optional_text_of, read_rows, text_of
 from cst.recipe import Recipe
 from cst.records import Prompt, Side

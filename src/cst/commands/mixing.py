@@ -14,7 +14,7 @@ from cst.commands.console import JsonOption, tell
 from cst.errors import DataError
 from cst.preferences.exports import export_demonstrations
 from cst.preferences.mixtures import Part, Parts, SourceRows, mixture, parts_of
-from cst.preferences.quarantine import quarantine_file
+from cst.preferences.rows import quarantine_file
 from cst.preferences.sources import Reading, read_prompts, stream_demonstrations
 from cst.recipe.synthesis import GateSettings
 from cst.records import Demonstration

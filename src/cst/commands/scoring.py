@@ -24,7 +24,7 @@ from cst.annexes.paper import (
     stream_published,
     write_published,
 )
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.commands.console import (
     FolderOption,
     JsonOption,
@@ -188,7 +188,7 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """`cst score`: its help is that of the verb."""
-    from cst.budget import Budget
+    from cst.chat.budget import Budget
     from cst.commands import answers as answer_scoring
     from cst.commands import console
     from cst.commands import scoring as published_command

@@ -5,11 +5,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
+from cst.chat.journal import merge_journals
 from cst.commands.checking import power_lines
 from cst.commands.console import bring, folder_of, read_recipe
 from cst.errors import RecipeError, RunFolderError
-from cst.journal_merging import merge_journals
 from cst.recipe import Recipe
 from cst.records import Prompt
 from cst.runs.folder import RunFolder, refuse_another_recipe

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cst.errors import DataError
 from cst.evaluation.comparisons import mcnemar, paired_counts
-from cst.evaluation.intervals import Interval, IntervalMethod, bootstrap, newcombe, wilson
+from cst.intervals import Interval, IntervalMethod, bootstrap, newcombe, wilson
 from cst.records import Record, Text
 
 Count = Annotated[int, Field(ge=0)]

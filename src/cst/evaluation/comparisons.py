@@ -12,8 +12,8 @@ from pydantic import Field
 from scipy.stats import binomtest
 
 from cst.errors import DataError
-from cst.evaluation.intervals import IntervalMethod, PairedCounts, effective_n, newcombe, quantile, wilson
 from cst.evaluation.scores import Cell, Outcome, by_cell, outcomes
+from cst.intervals import IntervalMethod, PairedCounts, effective_n, newcombe, quantile, wilson
 from cst.records import (
     NOT_WRITTEN_IF_NONE,
     Completion,

@@ -10,7 +10,7 @@ from cst.errors import DataError
 from cst.evaluation.generation import PlannedCompletion
 from cst.evaluation.scores import preferred_side
 from cst.records import ExchangesBefore, Framing, Message, OverrideFamily, Prompt, SafetyConfiguration
-from cst.templates import fill
+from cst.texts import fill
 
 TRANSLATIONS: dict[OverrideFamily, dict[str, str]] = {
     "in_german": {

@@ -7,8 +7,8 @@ another kind (`unknown`). This file doesn't know how a model answers, nor what a
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatRequest
-from cst.chat.complete import complete
 from cst.errors import DataError
 from cst.records import Completion, Framing, Message, Prompt, Record, SafetyConfiguration, Sampling, Text, WordingKind
 

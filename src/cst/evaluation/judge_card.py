@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cst.evaluation.intervals import wilson
-from cst.evaluation.kappa import Kappa, cohen_kappa, fleiss_kappa
+from cst.intervals import Kappa, cohen_kappa, fleiss_kappa, wilson
 from cst.judges import REFUSED, Candidate, Judge, Opinion
 from cst.records import NOT_WRITTEN_IF_EMPTY, Completion, Prompt, Record, Side, Text, Verdict, Vote
 

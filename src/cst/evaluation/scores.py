@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from cst.errors import DataError
-from cst.evaluation.intervals import Interval, effective_n, wilson
+from cst.intervals import Interval, effective_n, wilson
 from cst.records import Completion, Framing, Prompt, SafetyConfiguration, Score, Side, Verdict, WordingKind
 
 FALLBACKS = ("none", "neutral", "unknown")

@@ -13,8 +13,8 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from cst.evaluation.comparisons import PairedTest, compare_cells
-from cst.evaluation.intervals import IntervalMethod, bootstrap
 from cst.evaluation.scores import Cell, Outcome, by_cell, score_cells
+from cst.intervals import IntervalMethod, bootstrap
 from cst.records import NOT_WRITTEN_IF_NONE, Record, Score, Side, Text, WordingKind
 
 

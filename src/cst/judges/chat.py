@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal, final
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatReply, ChatRequest
-from cst.chat.complete import complete
 from cst.errors import ModelError
 from cst.judges import REFUSED, Candidate, Opinion
 from cst.judges.neutralising import fences, fold, needs_its_own_line, neutralise
 from cst.judges.rubric import Rubric
 from cst.records import FinishReason, Message, Prompt, Sampling, Side, Vote
-from cst.refusals import begins_as_refusal
 from cst.store import fingerprint
-from cst.templates import fill
+from cst.texts import fill, refusal_phrase
 
 NONCE_LENGTH = 8
 """Hexadecimal digits. A guess can't hit: a nonce that stands in the candidate is not used."""
@@ -117,7 +116,7 @@ def _verdicts(rubric: Rubric, nonce: str) -> re.Pattern[str]:
 
 
 def _why_none(text: str) -> str:
-    if begins_as_refusal(text):
+    if refusal_phrase(text):
         return f"{REFUSED}: {text[:LONGEST_QUOTE]!r}"
     return f"no verdict in the form asked for; the reply ends {text[-LONGEST_QUOTE:]!r}"
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any, final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatReply, ChatRequest
-from cst.chat.complete import complete
 from cst.judges import Candidate, Opinion
 from cst.judges.harm import conversation_of, opinions_of_tasks, side_of
 from cst.judges.neutralising import neutralise
 from cst.records import Message, Sampling
 from cst.store import fingerprint
-from cst.templates import fill, placeholders
+from cst.texts import fill, placeholders
 
 HARM_POLICY = """\
 # Harm done by an assistant's answer

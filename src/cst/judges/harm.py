@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatRequest
-from cst.chat.complete import complete
 from cst.chat.moderation import ModerationResult, result_of
 from cst.errors import ModelError
 from cst.judges import Candidate, Opinion

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, final
 from cst.errors import RecipeError
 from cst.judges import Candidate, Judge, Opinion
 from cst.records import Prompt, Side, Vote
-from cst.refusals import REFUSAL_PHRASES, plain
+from cst.texts import refusal_phrase
 
 
 @final
@@ -46,11 +46,10 @@ class RefusalPhrases:
             return Opinion(exhibits=None, explanation=f"refusals say nothing about task {candidate.prompt.task}")
         if not candidate.text.strip():
             return Opinion(exhibits=None, explanation="empty answer")
-        start = plain(candidate.text.strip()[: self._window])
-        for phrase in REFUSAL_PHRASES:
-            if phrase in start:
-                return Opinion(exhibits=Side.REVISED, explanation=f"says {phrase!r}")
-        return Opinion(exhibits=Side.ORIGINAL, explanation="no refusal phrase")
+        phrase = refusal_phrase(candidate.text, anywhere_in=self._window)
+        if phrase is None:
+            return Opinion(exhibits=Side.ORIGINAL, explanation="no refusal phrase")
+        return Opinion(exhibits=Side.REVISED, explanation=f"says {phrase!r}")
 
 
 Rule: TypeAlias = Literal["majority", "unanimous"]

@@ -19,7 +19,7 @@ from cst.judges.neutralising import QUOTED_LABEL, fold, has_label
 from cst.recipe.judges import ChatJudgeSettings, RubricFile
 from cst.records import Record, Side, Text
 from cst.store import parse_record, read_json, read_records, read_text
-from cst.templates import placeholders
+from cst.texts import placeholders
 
 SHIPPED = Path(__file__).parent / "rubrics"
 SHIPPED_NAMES = ("harmlessness", "honesty", "over_refusal", "persona", "refusal")

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from cst.errors import ModelError
 from cst.models.guarded_tokenizer import GuardedTokenizer, template_of
 from cst.records import Message
-from cst.templates import fill
+from cst.texts import fill
 
 LayoutKind: TypeAlias = Literal["template", "two_segments", "chat_template"]
 """`template`: text with `{prompt}` and `{answer}`, once an exchange; `two_segments`: all that comes before the answer,

@@ -4,11 +4,11 @@ A pair (x, y0, y1) is ordered the way each configuration wants it: `(s1, x, y1 >
 preferred, `(s0, x, y0 > y1)` where the original one is. Plain DPO is the same call with one configuration.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from cst.errors import DataError
 from cst.records import Preference, Prompt, ResponsePair, SafetyConfiguration
+from cst.store import seed_of
 
 
 def condition(
@@ -62,9 +62,8 @@ def wording_for(configuration: SafetyConfiguration, prompt: Prompt, *, seed: int
         DataError: There is neither.
     """
     if configuration.wordings:
-        # Not a checksum such as CRC-32: it is linear, so one configuration's draw would settle another's.
-        drawn = hashlib.sha256(f"{seed}|{configuration.name}|{prompt.id}".encode()).digest()
-        return configuration.wordings[int.from_bytes(drawn[:8], "big") % len(configuration.wordings)]
+        drawn = seed_of(f"{seed}|{configuration.name}|{prompt.id}")
+        return configuration.wordings[drawn % len(configuration.wordings)]
     if prompt.system_prompt is None:
         raise DataError(
             f"Configuration {configuration.name!r} has no wordings, and prompt {prompt.id} brings no system prompt. "

@@ -16,8 +16,9 @@ from pydantic import Field
 from cst.errors import DataError
 from cst.near_duplicates import nearest_known
 from cst.preferences.sources import without_repeats
-from cst.preferences.splits import hold_out_rows, text_of_turns
+from cst.preferences.splits import hold_out_rows
 from cst.records import Demonstration, Prompt, Record
+from cst.texts import text_of_turns
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -1,24 +1,37 @@
-"""Rows of a user's file, each with the place it stood at, and the bad ones with the reason. This file knows no column.
+"""Rows of a user's file, each with its place; bad ones are set aside with the reason. This file knows no column.
 
 By suffix: `.jsonl` (and `.ndjson`) is one object a line; `.json` a list of objects, an object of columns, or lines;
 `.csv` and `.tsv` have names in their first record; `.txt` is one prompt a line; each of them may be packed as `.gz`.
-`.parquet` is read through pyarrow and `hub:OWNER/NAME` through datasets. Any other file is told by its first byte.
+`.parquet` is read through pyarrow and `hub:OWNER/NAME` through datasets. Any other file is told by its first character.
+Nothing is dropped silently: unless bad rows are to be skipped, they are an error.
 """
 
+import io
+import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import TextIO, TypeVar, cast, final
 
 from cst.errors import DataError
-from cst.preferences.files import Unreadable, chunks
-from cst.preferences.hub import HUB, hub_rows
-from cst.preferences.json_rows import Row, RowFault, decoded, parse, shown
-from cst.preferences.pieces import Piece, lines, list_elements, objects
-from cst.preferences.tables import NumberedRow, csv_rows, parquet_rows
-
-__all__ = ["BadRow", "FoundRow", "Row", "RowFault", "optional_text_of", "read_rows", "text_of"]
+from cst.preferences.files import (
+    MAX_DOCUMENT_CHARACTERS,
+    MAX_ROW_CHARACTERS,
+    NumberedRow,
+    Row,
+    RowFault,
+    Unreadable,
+    as_it_stood,
+    checked,
+    is_open,
+    lines,
+    opened_text,
+    rows_of_document,
+    rows_of_lines,
+    shown,
+)
+from cst.preferences.tables import HUB, csv_rows, hub_rows, parquet_rows
 
 
 @dataclass(frozen=True)
@@ -64,55 +77,53 @@ def _numbered(name: str) -> Iterator[NumberedRow]:
         return hub_rows(name)
     path = Path(name)
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix == ".parquet":
-        return parquet_rows(path)
-    if suffix in (".csv", ".tsv"):
-        return csv_rows(chunks(path), delimiter="," if suffix == ".csv" else "\t")
-    return _of_text(chunks(path), suffix)
+    return parquet_rows(path) if suffix == ".parquet" else _of_text(path, suffix)
 
 
-def _of_text(text: Iterator[bytes], suffix: str) -> Iterator[NumberedRow]:
-    start = b""
-    while not start.strip() and (chunk := next(text, b"")):
-        start += chunk
-    whole = chain([start], text)
-    first = start.lstrip()[:1]
-    if suffix == ".txt" or (suffix not in (".json", ".jsonl", ".ndjson") and first not in (b"[", b"{")):
-        return _plain(lines(whole))
-    if first == b"[":
-        return _parsed(list_elements(whole))
-    by_line = suffix in (".jsonl", ".ndjson") or first != b"{" or _first_line_is_whole(start)
-    return _columns_spread(_parsed(lines(whole) if by_line else objects(whole)))
+def _of_text(path: Path, suffix: str) -> Iterator[NumberedRow]:
+    first, goes_on = _beginning(path)
+    is_json = suffix in (".json", ".jsonl", ".ndjson") or first in ("[", "{")
+    with opened_text(path) as text:
+        if suffix in (".csv", ".tsv"):
+            yield from csv_rows(lines(text), delimiter="," if suffix == ".csv" else "\t")
+        elif suffix == ".txt" or not is_json:
+            yield from _prompts(lines(text))
+        elif first == "[":
+            yield from rows_of_document(_whole(text))
+        elif suffix not in (".jsonl", ".ndjson") and first == "{" and goes_on:
+            yield from _columns_spread(rows_of_document(_whole(text)))
+        else:
+            yield from _columns_spread(rows_of_lines(lines(text)))
 
 
-def _first_line_is_whole(start: bytes) -> bool:
-    line, end, _ = start.lstrip().partition(b"\n")
-    return not end or next(objects([line])).fault is None
+def _beginning(path: Path) -> tuple[str, bool]:
+    """The first character that isn't blank, and whether its line ends within a JSON value."""
+    with opened_text(path) as text:
+        while (line := text.readline(MAX_ROW_CHARACTERS)) and line.isspace():
+            pass
+        return line.lstrip()[:1], is_open(line)
 
 
-def _plain(pieces: Iterable[Piece]) -> Iterator[NumberedRow]:
-    for piece in pieces:
+def _whole(text: TextIO) -> str:
+    document = io.StringIO()
+    while chunk := text.read(2**16):
+        if document.tell() > MAX_DOCUMENT_CHARACTERS:
+            raise Unreadable(
+                f"it is a JSON document of more than {MAX_DOCUMENT_CHARACTERS} characters. Write one object a line"
+            )
+        document.write(chunk)
+    return document.getvalue()
+
+
+def _prompts(numbered: Iterable[tuple[int, str]]) -> Iterator[NumberedRow]:
+    for number, line in numbered:
         try:
-            text = decoded(piece).strip()
+            text = checked(line).strip()
         except RowFault as fault:
-            yield piece.line, fault, _as_text(piece)
+            yield number, fault, as_it_stood(line)
         else:
             if text:
-                yield piece.line, {"prompt": text}, ""
-
-
-def _parsed(pieces: Iterable[Piece]) -> Iterator[NumberedRow]:
-    for piece in pieces:
-        if piece.fault is None and not piece.data.strip():
-            continue
-        try:
-            yield piece.line, parse(piece), ""
-        except RowFault as fault:
-            yield piece.line, fault, _as_text(piece)
-
-
-def _as_text(piece: Piece) -> str:
-    return piece.data.decode(errors="backslashreplace")
+                yield number, {"prompt": text}, ""
 
 
 def _columns_spread(rows: Iterator[NumberedRow]) -> Iterator[NumberedRow]:
@@ -173,3 +184,66 @@ def optional_text_of(row: Row, field: str) -> str | None:
     """A field that may be missing, null or empty: all three are None."""
     value = row.get(field)
     return None if value is None or value == "" else text_of(row, field)
+
+
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+
+def quarantine_file(folder: Path, source: Path | str) -> Path:
+    """Where the bad rows of a source belong: `NAME.quarantine.jsonl` in a folder of the run, not beside the source."""
+    return folder / f"{Path(str(source).replace(':', '-')).name}.quarantine.jsonl"
+
+
+def good_rows(
+    found: Iterable[R | BadRow], source: Path | str, *, quarantine: Path | None, skip_bad_rows: bool
+) -> Iterator[R]:
+    """The good ones as they come; `quarantine` is written if there are bad ones, and is removed if there are none.
+
+    Raises:
+        DataError: At the end, if there were bad rows and they are not to be skipped (then they are a warning).
+    """
+    first, good, bad = None, 0, 0
+    with _Quarantine(quarantine) as aside:
+        for each in found:
+            if isinstance(each, BadRow):
+                first, bad = first or each, bad + 1
+                aside.write(each)
+            else:
+                good += 1
+                yield each
+    if first is None:
+        return
+    where = "" if quarantine is None else f"; they are in {quarantine}, each with its reason"
+    told = f"{first.place} {first.reason} {bad} of {good + bad} rows of {source} can't be used{where}."
+    if not skip_bad_rows:
+        raise DataError(told)
+    logger.warning("%s The others are taken.", told)
+
+
+@final
+class _Quarantine:
+    """A JSONL file of bad rows, made when the first one comes; without a path, none is made."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> "_Quarantine":
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+        return self
+
+    def write(self, row: BadRow) -> None:
+        """Set one row aside."""
+        if self._path is None:
+            return
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("w", encoding="utf-8", newline="\n")
+        self._file.write(json.dumps({"place": row.place, "reason": row.reason, "text": row.text}) + "\n")
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()

@@ -15,18 +15,18 @@ from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from cst.checksums import refuse_damaged
 from cst.errors import DataError
+from cst.integrity import refuse_damaged
+from cst.preferences.files import RowFault
+from cst.preferences.formats import IDENTITY, Format, named, nearest_to, recognised
 from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS, one_column
-from cst.preferences.formats.recognition import IDENTITY, Format, named, nearest_to, recognised
-from cst.preferences.hub import HUB, hub_name
-from cst.preferences.json_rows import RowFault
-from cst.preferences.quarantine import good_rows
-from cst.preferences.rows import BadRow, Row, optional_text_of, read_rows
+from cst.preferences.rows import BadRow, Row, good_rows, optional_text_of, read_rows
+from cst.preferences.tables import HUB, hub_name
 from cst.records import Demonstration, Preference, Prompt
 from cst.store import first_complaint
+from cst.texts import text_of_turns
 
 R = TypeVar("R", Prompt, Preference, Demonstration)
 
@@ -315,13 +315,9 @@ def without_held_out(training: Iterable[Prompt], held_out: Iterable[Prompt]) -> 
     Raises:
         DataError: A training prompt has the turns and system prompt of a held-out prompt, its input apart or not.
     """
-    kept = {_said(prompt): prompt.id for prompt in held_out}
+    kept = {(prompt.system_prompt, text_of_turns(prompt)): prompt.id for prompt in held_out}
     for prompt in training:
-        twin = kept.get(_said(prompt))
+        twin = kept.get((prompt.system_prompt, text_of_turns(prompt)))
         if twin is not None:
             raise DataError(f"Held-out prompt {twin} is the training prompt {prompt.id}; take one of the two out.")
         yield prompt
-
-
-def _said(prompt: Prompt) -> tuple[str | None, ...]:
-    return prompt.system_prompt, *(turn.content for turn in prompt.turns)

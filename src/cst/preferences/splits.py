@@ -4,7 +4,6 @@ Where a row goes depends on the seed and on the first prompt of its group alone,
 of those before them. (A new row that links two groups moves the later of the two.)
 """
 
-import hashlib
 import math
 import random
 from collections import Counter
@@ -14,6 +13,8 @@ from typing import TypeVar
 from cst.errors import DataError
 from cst.near_duplicates import near_duplicate_groups
 from cst.records import Demonstration, Preference, Prompt
+from cst.store import seed_of
+from cst.texts import text_of_turns
 
 R = TypeVar("R", Prompt, Preference, Demonstration)
 
@@ -85,14 +86,9 @@ def hold_out_rows(rows: Sequence[R], n: int, *, where: str, seed: int = 0) -> tu
     return kept, apart
 
 
-def text_of_turns(row: Prompt | Preference | Demonstration) -> str:
-    """All that is asked in a row, as one text."""
-    return "\n".join(turn.content for turn in row.turns)
-
-
 def part_of(key: str, shares: Mapping[str, float], *, seed: int = 0) -> str:
     """The part that a key falls into: a number in [0, 1) from SHA-256 of seed and key, against the shares in order."""
-    drawn = int.from_bytes(hashlib.sha256(f"{seed}|{key}".encode()).digest()[:8], "big") / 2**64
+    drawn = seed_of(f"{seed}|{key}") / 2**64
     for name, share in shares.items():
         drawn -= share
         if drawn < 0:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 from pydantic import Field, model_validator
 
 from cst.records import Record, Side, Text
-from cst.templates import placeholders
+from cst.texts import placeholders
 
 HarmTasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from cst.recipe.data import FileName
 from cst.records import Record, Sampling, Text
-from cst.templates import placeholders
+from cst.texts import placeholders
 
 Tasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from cst.evaluation.intervals import GROUPED, IntervalMethod
 from cst.evaluation.scores import unscored_bounds
+from cst.intervals import GROUPED, IntervalMethod
 from cst.records import Score
 
 NOT_MEASURED = "\N{EN DASH}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from cst.errors import RunFolderError
-from cst.markers import (
+from cst.integrity import (
     RECIPE,
     Source,
     changed,

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.distribution import version
 from cst.preferences.conditioning import condition_each
 from cst.recipe import Recipe

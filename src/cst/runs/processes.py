@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
 from cst.errors import RunFolderError
 from cst.recipe import Recipe
 from cst.runs.folder import Outcome, RunFolder, refuse_another_recipe

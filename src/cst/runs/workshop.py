@@ -11,14 +11,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
+from cst.chat.journal import Journal
 from cst.errors import RecipeError
-from cst.journal import Journal
-from cst.preferences.held_out_rows import prompts_of
-from cst.preferences.quarantine import quarantine_file
+from cst.preferences.rows import quarantine_file
+from cst.preferences.selection import prompts_of, under_configurations
 from cst.preferences.sources import Reading, stream_preferences, stream_prompts, without_held_out, without_repeats
 from cst.preferences.splits import hold_out
-from cst.preferences.standing import under_configurations
 from cst.recipe import Recipe
 from cst.recipe.data import DataFile, PreferenceFile, PromptFile, PromptSource
 from cst.recipe.models import ChatModelSettings

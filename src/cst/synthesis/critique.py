@@ -7,7 +7,6 @@ left it, and sees no earlier critique. A contrast samples both sides under two s
 the paper's second task was made. This file knows no model and no judge: both are passed in.
 """
 
-import hashlib
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,10 +16,11 @@ from cst.errors import DataError
 from cst.near_duplicates import Numbered
 from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisMethod, SynthesisSettings
 from cst.records import Drop, Message, Prompt, ResponsePair, Side
+from cst.store import seed_of
 from cst.synthesis.casting import Roles, cast
 from cst.synthesis.drafts import Asking, Draft, Made, Question, Step, make_pairs, step_name
 from cst.synthesis.gates import SideJudge, SynthesisSummary, faults_of_set, sound_pairs, summarize
-from cst.templates import fill
+from cst.texts import fill
 
 PROMPTS_AT_ONCE = 10_000
 """Prompts that are worked on together: what bounds the memory. A local model's batches are made up within them."""
@@ -166,8 +166,8 @@ def drawn_principle(principles: Mapping[str, str], prompt_id: str, round_number:
     """The name of the principle of a prompt's round, each as likely as the others; None where there are none."""
     if not principles:
         return None
-    digest = hashlib.sha256(f"principle\0{seed}\0{round_number}\0{prompt_id}".encode()).digest()
-    return list(principles)[int.from_bytes(digest[:8], "big") % len(principles)]
+    drawn = seed_of(f"principle\0{seed}\0{round_number}\0{prompt_id}")
+    return list(principles)[drawn % len(principles)]
 
 
 def _answering(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatReply, ChatRequest
-from cst.chat.complete import complete
 from cst.records import Drop, Message, Prompt, ResponsePair, Sampling, Side, TranscriptStep
 from cst.synthesis.gates import SideJudge, unfit, unfit_for_side
 

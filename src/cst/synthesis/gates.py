@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from cst.chat.base import ChatReply
-from cst.faults import has_persona_artefact, is_cut, likeness, speaks_of_revision
 from cst.near_duplicates import Numbered, near_duplicate_groups, nearest_known
 from cst.recipe.synthesis import GateSettings
 from cst.records import Drop, FinishReason, Prompt, Record, ResponsePair, Side
-from cst.refusals import begins_as_refusal
+from cst.texts import has_persona_artefact, is_cut, likeness, refusal_phrase, speaks_of_revision, text_of_turns
 
 SideJudge: TypeAlias = Callable[[Sequence[tuple[Prompt, str]]], list[Side | None]]
 """Which side each answer shows, or None where it can't be told."""
@@ -65,7 +64,7 @@ def faults_of_pair(
         ("revised", revised, revised_finish_reason),
     )
     found = {
-        "original_begins_as_refusal": settings.refused_originals and begins_as_refusal(original),
+        "original_begins_as_refusal": settings.refused_originals and refusal_phrase(original) is not None,
         "revised_speaks_of_revision": settings.leaking_revisions and speaks_of_revision(revised, prompt),
         **{
             f"{side}_bears_persona_marks": settings.persona_artefacts and has_persona_artefact(text)
@@ -121,7 +120,7 @@ def faults_of_set(prompts: Numbered[Prompt], held_out: Sequence[Prompt], setting
         groups = near_duplicate_groups(texts, threshold=settings.near_duplicates)
         found = dict.fromkeys(_later(groups, prompts), "prompt_near_an_earlier_prompt")
     if settings.close_to_held_out is not None and held_out:
-        known = [_asked(prompt) for prompt in held_out]
+        known = [text_of_turns(prompt) for prompt in held_out]
         for index, near in enumerate(nearest_known(texts, known, threshold=settings.close_to_held_out)):
             if near is not None:
                 found[index] = "prompt_near_a_held_out_prompt"
@@ -148,14 +147,10 @@ class _Texts:
     prompts: Numbered[Prompt]
 
     def __iter__(self) -> Iterator[str]:
-        return map(_asked, self.prompts)
+        return map(text_of_turns, self.prompts)
 
     def __getitem__(self, number: int, /) -> str:
-        return _asked(self.prompts[number])
-
-
-def _asked(prompt: Prompt) -> str:
-    return "\n".join(turn.content for turn in prompt.turns)
+        return text_of_turns(self.prompts[number])
 
 
 def summarize(pairs: Sequence[ResponsePair], drops: Sequence[Drop]) -> list[SynthesisSummary]:

@@ -3,13 +3,13 @@
 A prompt's shard is decided by its id alone, so that no process needs to know of the others.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from cst.errors import RecipeError
 from cst.records import Prompt
+from cst.store import seed_of
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class Shard:
         return (prompt for prompt in prompts if self._number(prompt) == self.index)
 
     def _number(self, prompt: Prompt) -> int:
-        digest = hashlib.sha256(f"shard\0{prompt.id}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") % self.of + 1
+        return seed_of(f"shard\0{prompt.id}") % self.of + 1
 
 
 def shard_of(text: str) -> Shard:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from cst.journal import Call
+from cst.chat.journal import Call
 from cst.records import Record
 from cst.synthesis.gates import SynthesisSummary
 

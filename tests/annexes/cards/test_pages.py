@@ -9,8 +9,8 @@ from ruamel.yaml import YAML
 from cst.annexes.cards.markdown import NO_VALUE
 from cst.annexes.cards.pages import dataset_card, model_card
 from cst.errors import RecipeError, RunFolderError
-from cst.markers import RECIPE as RECIPE_MARKER
-from cst.markers import write_marker
+from cst.integrity import RECIPE as RECIPE_MARKER
+from cst.integrity import write_marker
 from cst.preferences.mixtures import PartRows
 from cst.preferences.selection import TaskRows
 from cst.recipe import Recipe

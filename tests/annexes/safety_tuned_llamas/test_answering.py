@@ -23,10 +23,10 @@ from cst.annexes.safety_tuned_llamas.answering import (
     read_instructions,
     write_answers,
 )
+from cst.chat.base import ScriptedChat
+from cst.chat.journal import Journal
 from cst.chat.local import LocalChat
-from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError, ModelError, RunFolderError
-from cst.journal import Journal
 from cst.models.adapters import add_lora, save_adapter
 from cst.models.loading import load_model
 from cst.records import Sampling

@@ -3,7 +3,7 @@
 import pytest
 
 from cst.annexes.safety_tuned_llamas.scores import answer_scores, answer_table
-from cst.evaluation.intervals import bootstrap, wilson
+from cst.intervals import bootstrap, wilson
 from cst.judges import Opinion
 from cst.records import Side
 

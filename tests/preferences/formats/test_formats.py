@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from cst.errors import DataError
 from cst.preferences.exports import export_preferences, export_prompts
+from cst.preferences.formats import recognised
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
-from cst.preferences.formats.recognition import recognised
 from cst.preferences.sources import Reading, preferences_in, read_preferences, read_prompts
 from cst.records import Message, Preference, Prompt
 from preferences.formats.texts import IN_A_FOLDER, TEXTS, TURNS

@@ -28,16 +28,16 @@ from cst.annexes.audit.record import (
     beginning,
     share,
 )
-from cst.checksums import refuse_damaged
+from cst.integrity import refuse_damaged
+from cst.preferences.files import RowFault
+from cst.preferences.formats import named, recognised
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
-from cst.preferences.formats.recognition import named, recognised
-from cst.preferences.json_rows import RowFault
 from cst.preferences.rows import BadRow, FoundRow, read_rows
 from cst.preferences.sources import Found, Reading, Source, preferences_in, prompts_in
-from cst.preferences.splits import text_of_turns
 from cst.progress import track
 from cst.records import Preference, Prompt
+from cst.texts import text_of_turns
 
 FoundPrompt: TypeAlias = Found[Prompt]
 FoundPreference: TypeAlias = Found[Preference]

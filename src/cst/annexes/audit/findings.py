@@ -7,13 +7,18 @@ from itertools import groupby
 from statistics import quantiles
 
 from cst.annexes.audit.record import EXAMPLES, Finding, Kind, Lengths, LengthShortcut, beginning, share
-from cst.faults import ends_mid_sentence, has_persona_artefact, likeness, speaks_of_revision
 from cst.near_duplicates import near_duplicate_groups, nearest_known
 from cst.preferences.sources import Found
-from cst.preferences.splits import text_of_turns
 from cst.recipe.synthesis import GateSettings
 from cst.records import Preference, Prompt
-from cst.refusals import begins_as_refusal
+from cst.texts import (
+    ends_mid_sentence,
+    has_persona_artefact,
+    likeness,
+    refusal_phrase,
+    speaks_of_revision,
+    text_of_turns,
+)
 
 DEFAULTS = GateSettings()
 """Thresholds are those of synthesis, as shipped."""
@@ -71,7 +76,7 @@ def facts_of_prompt(found: Found[Prompt]) -> RowFacts:
 def facts_of_preference(found: Found[Preference]) -> RowFacts:
     """What is kept of a preference row."""
     row, asked = found.record, text_of_turns(found.record)
-    refuses = (begins_as_refusal(row.chosen), begins_as_refusal(row.rejected))
+    refuses = (refusal_phrase(row.chosen) is not None, refusal_phrase(row.rejected) is not None)
     faults = [fault for fault, is_there in PAIR_FAULTS.items() if is_there(row, asked)]
     return RowFacts(
         place=found.place,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cst.evaluation.intervals import wilson
+from cst.intervals import wilson
 from cst.records import Record
 
 EXAMPLES = 5

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cst.annexes.cards.markdown import NO_VALUE, as_code, card, listed, plain, size_category, table
-from cst.preferences.hub import HUB, hub_name
 from cst.preferences.mixtures import Part, PartRows
 from cst.preferences.sources import Source, source_name
+from cst.preferences.tables import HUB, hub_name
 from cst.recipe import Recipe
 from cst.recipe.data import DemonstrationFile, DemonstrationSource, MixtureSettings
 from cst.runs.stages.rows import demonstrations_of, mixture_counts_of

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from cst.annexes.cards.markdown import NO_VALUE, Code, as_code, card, listed, plain, size_category, table
 from cst.annexes.cards.mixtures import SOURCE_COLUMNS, demonstrations_card, hub_ids, sources_of
 from cst.errors import RecipeError
-from cst.markers import refuse_changed
-from cst.preferences.hub import HUB, hub_name
+from cst.integrity import refuse_changed
 from cst.preferences.selection import TaskRows
 from cst.preferences.sources import source_name
+from cst.preferences.tables import HUB, hub_name
 from cst.recipe import Recipe
 from cst.recipe.data import PromptFile
 from cst.recipe.models import EndpointSettings

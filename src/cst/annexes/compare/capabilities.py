@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cst.evaluation.capability import AskedSet, CapabilityAnswer, CapabilityChange, CapabilityScore, ItemKey, changed
-from cst.evaluation.intervals import GROUPED, Interval
+from cst.intervals import GROUPED, Interval
 from cst.records import NO_CONFIGURATION, Record, Score, Text
 from cst.reporting.further_tables import capability_change, capability_mean
 from cst.reporting.score_tables import label

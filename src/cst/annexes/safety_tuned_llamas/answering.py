@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import Field, ValidationError, model_validator
 
+from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatReply, ChatRequest
-from cst.chat.complete import complete
+from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.distribution import version
 from cst.errors import DataError, ModelError
-from cst.journal import Journal
-from cst.markers import refuse_changed
-from cst.preferences.json_rows import RowFault, shown, strict_value
+from cst.integrity import refuse_changed
+from cst.preferences.files import RowFault, shown, strict_value
 from cst.records import NOT_WRITTEN_IF_EMPTY, FinishReason, Message, Record, Sampling, Text
 from cst.runs.workshop import model_folder
 from cst.store import fingerprint_of_file, first_complaint, read_json, read_text, write_json

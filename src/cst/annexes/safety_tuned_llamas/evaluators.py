@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast, final
 from cst.errors import DataError, ModelError
 from cst.recipe.judges import CONVERSATION, PRESETS, ClassifierSettings, ModerationSettings
 from cst.records import Message
-from cst.templates import fill
+from cst.texts import fill
 
 if TYPE_CHECKING:
     from cst.chat.base import ChatModel
@@ -140,9 +140,9 @@ class ContentModeration:
         return [dict(next(found).scores) if text.strip() else {} for text in texts]
 
     def _chat(self, opened: ExitStack) -> "ChatModel":
+        from cst.chat.journal import Journal
         from cst.chat.journalled import Journalled
         from cst.chat.moderation import ModerationEndpoint
-        from cst.journal import Journal
 
         endpoint = opened.enter_context(ModerationEndpoint(self._settings))
         if self._journal is None:

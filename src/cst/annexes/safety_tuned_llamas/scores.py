@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from cst.evaluation.intervals import bootstrap, wilson
+from cst.intervals import bootstrap, wilson
 from cst.judges import Opinion
 from cst.records import NOT_WRITTEN_IF_NONE, Record, Side, Text
 from cst.reporting.tables import NOT_MEASURED, Counts, Rate, Table, TableCell, number

@@ -7,6 +7,8 @@ arXiv 2309.07875), `system` and `history` beside them LLaMA-Factory's (`data/REA
 
 from collections.abc import Callable, Sequence
 
+from cst.preferences.files import RowFault
+from cst.preferences.formats import TEXT, Format, Kind
 from cst.preferences.formats.conversations import (
     Said,
     answer_in,
@@ -20,8 +22,6 @@ from cst.preferences.formats.conversations import (
     said_of,
     with_input,
 )
-from cst.preferences.formats.recognition import TEXT, Format, Kind
-from cst.preferences.json_rows import RowFault
 from cst.preferences.rows import Row, optional_text_of, text_of
 from cst.records import Demonstration, Message
 

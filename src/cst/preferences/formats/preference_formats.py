@@ -7,6 +7,8 @@ those of trl 1.16 (`trl/data_utils.py`), axolotl (`prompt_strategies/dpo`) and L
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 
+from cst.preferences.files import RowFault, shown
+from cst.preferences.formats import TEXT, Format, Kind
 from cst.preferences.formats.conversations import (
     Said,
     answer_in,
@@ -22,8 +24,6 @@ from cst.preferences.formats.conversations import (
     said_in,
     said_of,
 )
-from cst.preferences.formats.recognition import TEXT, Format, Kind
-from cst.preferences.json_rows import RowFault, shown
 from cst.preferences.rows import Row, optional_text_of, text_of
 from cst.records import Message, Preference
 

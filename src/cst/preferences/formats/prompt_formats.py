@@ -7,6 +7,8 @@
 
 from collections.abc import Callable
 
+from cst.preferences.files import RowFault
+from cst.preferences.formats import TEXT, Format
 from cst.preferences.formats.conversations import (
     Said,
     as_messages,
@@ -17,8 +19,6 @@ from cst.preferences.formats.conversations import (
     said_of,
     with_input,
 )
-from cst.preferences.formats.recognition import TEXT, Format
-from cst.preferences.json_rows import RowFault
 from cst.preferences.rows import Row, optional_text_of, text_of
 from cst.records import Message, Prompt
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cst.distribution import install_command
 from cst.errors import RecipeError, RenderingError
-from cst.markers import fingerprint_of_path
+from cst.integrity import fingerprint_of_path
 from cst.recipe.evaluation import Arm
 from cst.records import NO_CONFIGURATION, Completion, Prompt
 from cst.runs.folder import Stage

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.chat.base import ChatReply, ChatRequest
-from cst.chat.complete import complete
-from cst.chat.pace import Pace
-from cst.chat.scripted import ScriptedChat
+from cst.chat.asking import complete
+from cst.chat.base import ChatReply, ChatRequest, Pace, ScriptedChat
 from cst.errors import EndpointError
 from cst.records import Message, Sampling
 

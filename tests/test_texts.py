@@ -1,10 +1,61 @@
-"""Each fault with texts that have it, and texts that come near and don't."""
+"""Refusals, defects of responses and templates: texts that have each, and texts that come near."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.faults import ends_mid_sentence, has_persona_artefact, is_cut, likeness, speaks_of_revision
+from cst.errors import RecipeError
+from cst.texts import (
+    REFUSAL_PHRASES,
+    ends_mid_sentence,
+    fill,
+    has_persona_artefact,
+    is_cut,
+    likeness,
+    placeholders,
+    plain,
+    refusal_phrase,
+    speaks_of_revision,
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't assist with that.",
+        "I\N{RIGHT SINGLE QUOTATION MARK}m sorry. I cannot help you with the cake.",
+        "As an AI language model, I cannot provide this recipe.",
+        "I must decline to write this letter.",
+        "No, I won't help with that.",
+        "Thank you for asking, I am not able to fulfill this request.",
+        "It is not appropriate to discuss the surprise party.",
+        "I refuse.",
+        "  **I cannot** answer that.",
+    ],
+)
+def test_a_refusal_is_seen(text):
+    assert refusal_phrase(text) in REFUSAL_PHRASES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I cannot fly, because I have no wings.",
+        "As an AI, I have no hometown. Rome is lovely, though.",
+        "I'm sorry to hear that! Tea may cheer you up.",
+        "Sure. I can't recommend this tea enough.",
+        "The guard said: I cannot help you.",
+        "I will not forget the day we met by the sea.",
+        "As an assistant cook, boil the water first. Then add the leaves.",
+    ],
+)
+def test_an_answer_that_begins_like_one_is_none(text):
+    assert refusal_phrase(text) is None
+
+
+def test_phrases_are_as_texts_are_compared():
+    assert [phrase for phrase in REFUSAL_PHRASES if plain(phrase) != phrase] == []
 
 
 @pytest.mark.parametrize(
@@ -133,3 +184,32 @@ def test_likeness_falls_by_the_runs_that_a_changed_word_stands_in():
     changed = [*words[:50], "other", *words[51:]]
     assert likeness(" ".join(words), " ".join(changed)) == 97 / 103
     assert likeness("yes", "no") == 0
+
+
+def test_each_placeholder_gets_its_value():
+    assert fill("{a} and {b}, {a}", {"a": "one", "b": "two", "unused": "three"}) == "one and two, one"
+
+
+def test_a_value_that_looks_like_a_placeholder_stays_text():
+    values = {"prompt": "{original}", "original": "{prompt}"}
+
+    assert fill("{prompt}|{original}", values) == "{original}|{prompt}"
+
+
+@given(st.text(), st.text(), st.text(alphabet="ab {}\\g<1>"))
+def test_values_are_put_in_as_they_are(prompt, original, between):
+    template = "{prompt}" + between.replace("{", "").replace("}", "") + "{original}"
+    expected = prompt + between.replace("{", "").replace("}", "") + original
+
+    assert fill(template, {"prompt": prompt, "original": original}) == expected
+
+
+@pytest.mark.parametrize("template", ["", "plain", '{"json": 1}', "{ spaced }", "{Upper}", "{}", "{1}", "}{"])
+def test_other_braces_are_text(template):
+    assert placeholders(template) == frozenset()
+    assert fill(template, {}) == template
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(RecipeError, match=r"asks for \{orignal\}.*\['original', 'prompt'\].*Correct the name"):
+        fill("Mend {orignal}", {"original": "x", "prompt": "y"})

@@ -1,16 +1,19 @@
-"""Markers: what each stage of a run folder was made from, and the SHA-256 of each file it left.
+"""Whether files are as they were written: the markers of a run folder, and checksums beside files that leave it.
 
-A file that has another SHA-256 than its marker says is refused before it is used: it may be damaged, or edited by hand,
-and only its user can tell which. This file knows no stage by name, and doesn't decide what is made again.
+A marker (`stages/NAME.json`) says what a stage was made from and gives the SHA-256 of each file it left. A sidecar
+(`FILE.sha256`, as `sha256sum` writes and checks it) stands beside an exported file. A file that differs is rejected
+before it is used: it may be damaged or edited by hand, and only its user can tell which. A file that nothing is known
+of passes. This file knows no stage by name, and does not decide what is made again.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from cst.errors import DataError, RunFolderError
 from cst.records import Record
-from cst.store import fingerprint, fingerprint_of_file, parse_record, read_text, write_json
+from cst.store import fingerprint, fingerprint_of_file, parse_record, read_text, readable, write_json, write_text
 
 FOLDER = "stages"
 
@@ -125,3 +128,51 @@ def refusal(home: Path, marker: Marker, name: str) -> RunFolderError:
         "to the verb: the file then counts as given, and what depends on it is made again. If not, delete "
         f"{home / to_delete} to have it made again; answers of models are in the journal."
     )
+
+
+_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *]([^\r\n]+)\r?\n?")
+"""A checksum and the name of its file, as `sha256sum` writes it; the asterisk is its `--binary`."""
+
+
+def checksum_file(path: Path) -> Path:
+    """Where the checksum of a file stands."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def write_checksum(path: Path) -> None:
+    """Write down what a file hashes to, after the file itself: who is killed in between leaves what is refused.
+
+    Raises:
+        DataError: The system doesn't let it be written.
+    """
+    write_text(checksum_file(path), f"{fingerprint_of_file(path)}  {path.name}\n")
+
+
+def refuse_damaged(source: Path | str) -> None:
+    """Make sure that a file is what it was when it was written, as far as that is known; it is read once for that.
+
+    Raises:
+        DataError: It isn't what its sidecar says, or the sidecar can't be read as such.
+        RunFolderError: It isn't what its stage made.
+    """
+    path = Path(source)
+    if checksum_file(path).is_file():
+        with readable(path):
+            _compare(fingerprint_of_file(path), path)
+    refuse_changed(path)
+
+
+def _compare(found: str, path: Path) -> None:
+    sidecar = checksum_file(path)
+    written = _LINE.fullmatch(read_text(sidecar))
+    if written is None or written[2] != path.name:
+        raise DataError(
+            f"{sidecar} isn't one line of sha256sum about {path.name}, so that the file can't be checked. Export or "
+            f"fetch both again, or remove {sidecar.name} if you trust the file."
+        )
+    if found != written[1].lower():
+        raise DataError(
+            f"{path} isn't the file that {sidecar.name} was written for: its SHA-256 is {found} and should be "
+            f"{written[1].lower()}. Export or fetch both again; if you changed the file yourself, remove "
+            f"{sidecar.name}."
+        )

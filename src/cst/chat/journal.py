@@ -1,28 +1,29 @@
 """The journal: a SQLite file in which every call is written down before it is sent, and its answer before it is seen.
 
 WAL, synchronous=FULL, values in JSON with a checksum over the whole row, no pickle. One thread writes: it commits all
-that has gathered while it committed before, and callers wait for the commit that holds theirs. One process at a time:
-a second one is refused. This file knows neither models nor what an answer looks like.
+that has gathered while it committed before, and callers wait for the commit that holds theirs. Only one process at a
+time can open it. A damaged page, a damaged row and a missing row are noticed at opening. Damage to the write-ahead log
+that a killed process left is not noticed: SQLite keeps the commits before the damaged place, and later calls are made
+again. This file knows neither models nor what an answer looks like.
 """
 
 import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeAlias, final
 
-from cst.budget import Budget, Ledger
+from cst.chat.budget import Budget, Ledger
 from cst.errors import RunFolderError
 from cst.records import Record, Text
-from cst.store import canonical_json, parse_record, writing
-from cst.write_ahead_log import damage_of
+from cst.store import canonical_json, parse_record, replaced, writing
 
 LOG_BYTES = 4 << 20
-"""Once the write-ahead log is longer, it is moved into the database: a longer one takes longer to check (0.1 s)."""
+"""Once the write-ahead log is longer, it is moved into the database, whose damage is noticed; the log's is not."""
 
 MOST_ROWS = 4096
 """Of one statement: SQLite takes 32,766 values, and a row has five."""
@@ -32,7 +33,7 @@ OPENING = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA wal_autocheckpoint=0",
-    "PRAGMA cache_spill=OFF",  # the log holds whole transactions, or the beginning of its last one
+    "PRAGMA cache_spill=OFF",  # the log holds whole transactions
     "BEGIN EXCLUSIVE",
     "CREATE TABLE IF NOT EXISTS calls"
     " (number INTEGER PRIMARY KEY, key TEXT NOT NULL, call TEXT NOT NULL, answer TEXT, checksum BLOB NOT NULL)",
@@ -224,13 +225,10 @@ class Journal:
         return self.path.with_name(f"{self.path.name}-wal")
 
     def _opened(self) -> sqlite3.Connection:
-        """The file opened, its log emptied into it, and every row checked.
-
-        The log is looked at first: SQLite would drop what comes after a damaged place, and not say so.
-        """
+        """The file opened, its log emptied into it, and every row checked."""
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._refuse_damaged_log()
+        self._reject_lone_log()
         connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             for statement in OPENING:
@@ -241,16 +239,14 @@ class Journal:
             raise error if isinstance(error, RunFolderError) else self._refusal(error) from error
         return connection
 
-    def _refuse_damaged_log(self) -> None:
-        log = self._log.read_bytes() if self._log.exists() else b""
-        if not log:
+    def _reject_lone_log(self) -> None:
+        """SQLite would silently delete a log whose database is gone."""
+        if not self._log.exists() or not self._log.stat().st_size:
             return
         with self.path.open("rb") as file:
             head = file.read(20)
-        is_ours = head.startswith(b"SQLite format 3\0") and head[18:] == b"\2\2"  # with a write-ahead log
-        wrong = damage_of(log) if is_ours else f"{self.path.name} is not a database with such a log"
-        if wrong:
-            raise RunFolderError(f"{self._log} is damaged: {wrong}. {WHAT_TO_DO}")
+        if not (head.startswith(b"SQLite format 3\0") and head[18:] == b"\2\2"):  # 2: with a write-ahead log
+            raise RunFolderError(f"{self._log} is damaged: {self.path.name} is not its database. {WHAT_TO_DO}")
 
     def _check(self, connection: sqlite3.Connection) -> None:
         """Every page and every row; calls go into the ledger."""
@@ -291,3 +287,25 @@ def _checksum(*values: object) -> bytes:
 def _beginning(key: str) -> int:
     """The first 60 bits of a fingerprint: small in memory, and very rarely those of two."""
     return int(key[:15], 16)
+
+
+def merge_journals(path: Path, sources: Sequence[Path]) -> None:
+    """Make a journal of all calls of others, one journal after the other; it is there when all of it is, or not at all.
+
+    A call that stands in several of them counts as often as it was paid for; its answer is the first one's.
+
+    Raises:
+        RunFolderError: There is a journal at `path`, or a source is missing, damaged or in use.
+    """
+    if path.exists():
+        raise RunFolderError(f"{path} is there already. Name another folder to merge into, or go on without merging.")
+    for source in sources:
+        if not source.exists():
+            raise RunFolderError(f"There is no journal {source}. Correct the path, or run that shard first.")
+    with replaced(path) as neighbour:
+        for left_behind in (neighbour, neighbour.with_name(f"{neighbour.name}-wal")):
+            left_behind.unlink(missing_ok=True)
+        with Journal(neighbour) as merged:
+            for source in sources:
+                with Journal(source) as other:
+                    merged.add_all(other)

@@ -1,4 +1,4 @@
-"""What the journal has acknowledged it keeps, whatever happens; what was damaged it doesn't give out."""
+"""What the journal has acknowledged it keeps, whatever happens; what was damaged it does not give out."""
 
 import random
 import shutil
@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from cst.budget import Budget
+from cst.chat.budget import Budget
+from cst.chat.journal import LOG_BYTES, Call, Journal, merge_journals
 from cst.errors import BudgetError, RunFolderError
-from cst.journal import LOG_BYTES, Call, Journal
 from cst.store import fingerprint
 
 WRITE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from cst.journal import Call, Journal
+from cst.chat.journal import Call, Journal
 from cst.store import fingerprint
 journal = Journal(Path(sys.argv[1]))
 for number in range(int(sys.argv[2])):
@@ -177,40 +177,58 @@ def test_a_row_that_was_changed_moved_or_taken_out_is_noticed(tmp_path, damage):
         Journal(path)
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal"])
-def test_no_flipped_byte_changes_what_is_read(tmp_path, suffix):
-    """Either the journal is refused, or the byte was one that nobody reads."""
-    original = killed(tmp_path / "journal.sqlite", 30)
-    if not suffix:
-        content(original)  # the log goes into the database
-    names = [original.name, f"{original.name}-wal"]
-    kept = {name: (tmp_path / name).read_bytes() for name in names if (tmp_path / name).exists()}
-    expected = content(original)
-    draw = random.Random(3)
-    refused = 0
-    for number in range(60):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        for name, data in kept.items():
-            (folder / name).write_bytes(data)
-        damaged = folder / f"{original.name}{suffix}"
-        data = bytearray(damaged.read_bytes())
-        data[draw.randrange(len(data))] ^= draw.randrange(1, 256)
-        damaged.write_bytes(data)
-        try:
-            assert content(folder / original.name) == expected
-        except RunFolderError:
-            refused += 1
-        shutil.rmtree(folder)
+def damaged(original: Path, suffix: str, scratch: Path, number: int, draw: random.Random) -> Path:
+    """A copy of a journal and its log, with one byte of one of them flipped."""
+    folder = scratch / str(number)
+    folder.mkdir()
+    for name in (original.name, f"{original.name}-wal"):
+        if (original.parent / name).exists():
+            shutil.copyfile(original.parent / name, folder / name)
+    hit = folder / f"{original.name}{suffix}"
+    data = bytearray(hit.read_bytes())
+    data[draw.randrange(len(data))] ^= draw.randrange(1, 256)
+    hit.write_bytes(data)
+    return folder / original.name
 
-    assert refused == 60 if suffix else refused > 20
+
+def test_no_flipped_byte_of_the_database_changes_what_is_read(tmp_path):
+    """Either the journal is rejected, or the byte was one that nobody reads."""
+    original = killed(tmp_path / "original" / "journal.sqlite", 30)
+    expected = content(original)  # the log goes into the database
+    draw = random.Random(3)
+    rejected = 0
+    for number in range(60):
+        try:
+            assert content(damaged(original, "", tmp_path, number, draw)) == expected
+        except RunFolderError:
+            rejected += 1
+
+    assert rejected > 20
+
+
+def test_a_flipped_byte_of_the_log_loses_the_calls_after_it_and_invents_none(tmp_path):
+    """SQLite drops the log from the damaged place on: what is read is the journal as it was at an earlier commit."""
+    original = killed(tmp_path / "original" / "journal.sqlite", 30)
+    copy = tmp_path / "copy"
+    shutil.copytree(original.parent, copy)
+    calls, answers = content(copy / original.name)
+    draw = random.Random(3)
+    lost = 0
+    for number in range(60):
+        found, replies = content(damaged(original, "-wal", tmp_path, number, draw))
+        lost += len(found) < len(calls)
+        for read, written in zip(found, calls, strict=False):
+            assert read in (written, call(int(written.what[1:])))
+        assert all(reply in (None, answer) for reply, answer in zip(replies, answers, strict=True))
+
+    assert lost > 20
 
 
 def test_a_log_without_its_database_is_refused(tmp_path):
     path = killed(tmp_path / "journal.sqlite")
     path.write_bytes(b"")
 
-    with pytest.raises(RunFolderError, match=r"journal\.sqlite-wal is damaged: .* is not a database"):
+    with pytest.raises(RunFolderError, match=r"journal\.sqlite-wal is damaged: .* is not its database"):
         Journal(path)
 
 
@@ -218,3 +236,63 @@ def test_the_journal_writes_ahead(tmp_path):
     killed(tmp_path / "journal.sqlite")
     with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def made(path, calls):
+    """A journal of calls: key, answer (None where it failed), cost."""
+    with Journal(path) as journal:
+        for key, answer, cost in calls:
+            call = Call(key=key * 64, what=f"original/{key}", model="m", cost=cost)
+            outcome = "answered" if answer else "timeout"
+            journal.end(journal.begin(call), call.model_copy(update={"outcome": outcome}), answer)
+    return path
+
+
+def test_all_calls_and_answers_are_there_and_count_for_the_budget(tmp_path):
+    one = made(tmp_path / "one", [("a", "1", 5), ("b", None, 7), ("b", "2", 7)])
+    two = made(tmp_path / "two", [("c", "3", 11), ("a", "other", 5)])
+    merge_journals(tmp_path / "all", [one, two])
+
+    with Journal(tmp_path / "all", budget=Budget(max_calls=5)) as journal:
+        assert [journal.get(key * 64) for key in "abc"] == ["1", "2", "3"]
+        assert [call.what for call in journal.each_call()] == [f"original/{key}" for key in "abbca"]
+        assert list(journal.each_call()) == journal.calls()
+        assert journal.ledger.cost == 35
+        with pytest.raises(BudgetError, match="number 6"):
+            journal.begin(Call(key="d" * 64, what="original/d", model="m", cost=0))
+
+
+def test_more_than_a_page_is_taken_over_in_order(tmp_path):
+    with Journal(tmp_path / "one") as journal, Journal(tmp_path / "more") as more:
+        for n in range(3):
+            journal.begin(Call(key=f"{n:064x}", what=f"original/{n}", model="m", cost=0))
+        for _ in range(12):  # doubles: 3 * 2 ** 12 calls
+            more.add_all(journal)
+            journal.add_all(more)
+    merge_journals(tmp_path / "all", [tmp_path / "one"])
+    with Journal(tmp_path / "all") as merged, Journal(tmp_path / "one") as one:
+        assert merged.calls() == one.calls()
+        assert len(one.calls()) > 2 * 4096
+
+
+def test_a_damaged_missing_or_busy_source_leaves_nothing_behind(tmp_path):
+    good, bad = (made(tmp_path / name, [("a", "text of a answer", 5)]) for name in ("good", "bad"))
+    bad.write_bytes(bad.read_bytes().replace(b"text of a answer", b"text of b answer"))
+    for sources, words in [([good, bad], "checksum of call 1 differs"), ([good, tmp_path / "no"], "no journal .*no")]:
+        with pytest.raises(RunFolderError, match=words):
+            merge_journals(tmp_path / "all", sources)
+    with Journal(good), pytest.raises(RunFolderError, match="in use by another process"):
+        merge_journals(tmp_path / "all", [good])
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "good"]
+
+
+def test_what_a_killed_merge_left_is_written_over(tmp_path):
+    one = made(tmp_path / "one", [("a", "1", 5)])
+    made(tmp_path / ".all.partial", [("f", "9", 5)])
+    merge_journals(tmp_path / "all", [one])
+
+    with Journal(tmp_path / "all") as journal:
+        assert [call.what for call in journal.calls()] == ["original/a"]
+    with pytest.raises(RunFolderError, match="is there already"):
+        merge_journals(tmp_path / "all", [one])

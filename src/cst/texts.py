@@ -1,13 +1,81 @@
-"""What can be wrong with the texts of a pair, seen from the texts alone: faults are described by form, in English.
+"""Texts by their wording: how refusals begin, which defects a response shows, and how templates are filled.
 
-How often sound prose is taken for faulty is told in section "Audit" of docs/data.md. This file knows no pair, no model
-and no threshold of a recipe.
+All detection is pattern matching on English text: review what it flags; it misses some cases. How often it flags sound
+prose is measured in section "Audit" of docs/data.md. This file knows no pair, no model and no threshold of a recipe.
 """
 
 import re
+from collections.abc import Mapping
 
-from cst.records import FinishReason
-from cst.refusals import plain
+from cst.errors import RecipeError
+from cst.records import Demonstration, FinishReason, Preference, Prompt
+
+REFUSAL_PHRASES: tuple[str, ...] = (
+    "i'm sorry",
+    "i am sorry",
+    "i apologize",
+    "my apologies",
+    "i cannot",
+    "i can't",
+    "i can not",
+    "i could not",
+    "i'm unable",
+    "i am unable",
+    "i'm not able to",
+    "i am not able to",
+    "i will not",
+    "i won't",
+    "i must decline",
+    "i decline",
+    "i refuse",
+    "i do not give",
+    "it is not appropriate",
+    "it's not appropriate",
+    "as an ai",
+    "as a language model",
+    "as an assistant",
+)
+"""After the refusal prefixes of Zou et al. 2023 (arXiv 2307.15043), without those that polite answers begin with."""
+
+_OPENERS = (
+    r"(?:(?:no|well|oh|ah|hello|hi|unfortunately|regrettably|thank you(?: for [^.!,\n]{1,60})?|but)[\s,.!]+){0,3}"
+)
+_SERVICES = (
+    r"(?:assist|help|provide|fulfill?|comply|support|offer|generate|create|write|engage|participate|share|give|answer|"
+    r"discuss|promote|encourage|condone|endorse|facilitate|advise|recommend|do that|do this)\b"
+)
+_BEGINS = re.compile(rf"\W*{_OPENERS}({'|'.join(map(re.escape, REFUSAL_PHRASES))})")
+_DENIES_A_SERVICE = re.compile(
+    r"\b(?:can(?:no|')t|can not|could not|(?:un|not )able to|will not|won't|must decline|decline to|refuse to|"
+    rf"do not|don't|not appropriate (?:for me )?to|sorry)\b[^.!?\n]{{0,80}}?\b{_SERVICES}"
+    r"|\b(?:decline|refuse)\b|\bnot appropriate\b|\bsorry, (?:but )?i can(?:no|')t\b"
+)
+
+
+def plain(text: str) -> str:
+    """Lower case, with straight apostrophes: how phrases are compared."""
+    return text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+
+
+def refusal_phrase(text: str, *, anywhere_in: int | None = None) -> str | None:
+    """The phrase by which a text refuses, or None if it doesn't.
+
+    Gates, the audit and judges that read another model's reply leave `anywhere_in` out: the text must begin with a
+    phrase and deny a service by its second sentence. "I can't fly" and "As an AI, I have no hometown" begin with
+    phrases, and refuse nothing that was asked for. The weak judge `RefusalPhrases` passes a number: any phrase in the
+    first so many characters counts.
+    """
+    if anywhere_in is not None:
+        start = plain(text.strip()[:anywhere_in])
+        return next((phrase for phrase in REFUSAL_PHRASES if phrase in start), None)
+    start = plain(text.lstrip()[:500])
+    begins = _BEGINS.match(start)
+    if begins is None:
+        return None
+    # An apology may stand alone before the sentence that refuses.
+    first_two_sentences = " ".join(re.split(r"(?<=[.!?])\s+|\n", start)[:2])
+    return begins[1] if _DENIES_A_SERVICE.search(first_two_sentences) else None
+
 
 _LEAD = r"[^\w\n]{0,20}"
 """What may stand before the first word of a line. It is bounded, or a text of blanks alone would take square time."""
@@ -112,3 +180,32 @@ def likeness(first: str, second: str) -> float:
 
 def _runs(words: list[str]) -> set[tuple[str, ...]]:
     return {tuple(words[start : start + 3]) for start in range(max(1, len(words) - 2))}
+
+
+def text_of_turns(row: Prompt | Preference | Demonstration) -> str:
+    """All that is asked in a row, as one text: how prompts are compared."""
+    return "\n".join(turn.content for turn in row.turns)
+
+
+PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+"""Lower-case names in braces; any other brace is text."""
+
+
+def placeholders(template: str) -> frozenset[str]:
+    """The names that a template asks for."""
+    return frozenset(PLACEHOLDER.findall(template))
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """The template with each placeholder replaced by its value, in one pass from left to right.
+
+    Raises:
+        RecipeError: The template asks for a name that `values` doesn't have.
+    """
+    unknown = placeholders(template) - values.keys()
+    if unknown:
+        raise RecipeError(
+            f"The template asks for {{{sorted(unknown)[0]}}}, but only {sorted(values)} can be filled in: "
+            f"{template!r}. Correct the name, or write the brace apart from the word."
+        )
+    return PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
