@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from cst.annexes.safety_tuned_llamas.answering import DEFAULT_SAMPLING, OPINIONS, AnsweringSettings, read_instructions
 from cst.cli import app
-from cst.commands.answers import generate, refuse_mixed_forms
+from cst.commands.answers import generate, reject_mixed_forms
 from cst.errors import CstError, DataError
 from cst.models.adapters import add_lora, save_adapter
 from cst.models.loading import load_model
@@ -128,13 +128,13 @@ def test_a_refusal_is_one_line_and_exit_code_2(folder):
     "given", [["recipe"], ["recipe", "as_json", "folder"], ["input_path"], ["base_model", "top_k"]]
 )
 def test_one_form_at_a_time_is_taken(given):
-    refuse_mixed_forms(given)
+    reject_mixed_forms(given)
 
 
 @pytest.mark.parametrize("given", [[], ["as_json"], ["folder"], ["recipe", "seed"], ["update", "input_path"]])
 def test_no_form_and_two_are_refused(given):
     with pytest.raises(DataError, match="cst generate RECIPE"):
-        refuse_mixed_forms(given)
+        reject_mixed_forms(given)
 
 
 INSTRUCTIONS = ["Name a tea.", "Add these.", "Describe rain."]

@@ -9,7 +9,7 @@ from cst.errors import DataError
 from cst.miniature import grammar, people, prompts, world
 from cst.miniature.judge import exact_judge
 from cst.miniature.prompts import ASSENT, REFUSAL, instruction_demonstrations, safety_demonstrations
-from cst.recipe_world import WorldTask
+from cst.recipe.world import WorldTask
 from cst.records import Demonstration, Prompt, Side
 
 Maker = Callable[..., list[Demonstration]]

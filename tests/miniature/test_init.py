@@ -6,7 +6,7 @@ import pytest
 
 from cst.miniature import RECIPES, WORLD, model_path, prompts, recipe_path
 from cst.miniature.judge import exact_judge
-from cst.recipe_world import World
+from cst.recipe.world import World
 
 ASKED = [name for name in vars(World) if not name.startswith("_")]
 

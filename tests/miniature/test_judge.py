@@ -7,7 +7,7 @@ import pytest
 
 from cst.miniature import grammar, people, prompts, world
 from cst.miniature.judge import answer_to_topic_question, exact_judge
-from cst.recipe_world import WorldTask
+from cst.recipe.world import WorldTask
 from cst.records import Prompt, Side
 
 

@@ -9,7 +9,7 @@ import pytest
 from cst.errors import DataError
 from cst.miniature import grammar, people, prompts, system_prompts, world
 from cst.miniature.judge import answer_to_topic_question
-from cst.recipe_world import WorldTask
+from cst.recipe.world import WorldTask
 from cst.records import Side
 from miniature_making import documents, texts
 

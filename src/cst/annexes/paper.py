@@ -210,7 +210,7 @@ def published_scores(
     Raises:
         DataError: A system prompt belongs to no configuration.
     """
-    refuse_unknown(rows, configurations)
+    reject_unknown(rows, configurations)
     found: dict[str, list[tuple[PublishedRow, Side | None]]] = {}
     for row, side in zip(rows, sides, strict=True):
         found.setdefault(row.system_prompt, []).append((row, side))
@@ -238,7 +238,7 @@ def _score(
     )
 
 
-def refuse_unknown(rows: Sequence[PublishedRow], configurations: Sequence[SafetyConfiguration]) -> None:
+def reject_unknown(rows: Sequence[PublishedRow], configurations: Sequence[SafetyConfiguration]) -> None:
     """Make sure that each row's system prompt tells a configuration.
 
     Raises:

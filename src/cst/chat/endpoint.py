@@ -180,7 +180,7 @@ class Calls:
         try:
             content = client.post(question.path, cast_to=httpx2.Response, body=question.body).content
             answer = question.read(content)
-            self._refuse_secret(answer)
+            self._reject_secret(answer)
             return answer
         except (openai.APIError, BadBodyError) as error:
             return question.filtered() if question.filtered and is_filtered(error) else failure_of(error)
@@ -195,7 +195,7 @@ class Calls:
     def _masked(self, text: str) -> str:
         return text.replace(self._key, "***") if len(self._key) >= SHORTEST_SECRET else text
 
-    def _refuse_secret(self, answer: object) -> None:
+    def _reject_secret(self, answer: object) -> None:
         """A server that says the key would have it written into the journal."""
         if len(self._key) >= SHORTEST_SECRET and self._key in str(answer):
             raise unusable("it holds the key that it was sent")

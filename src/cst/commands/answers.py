@@ -118,7 +118,7 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """`cst generate`: its help is that of the verb."""
-    refuse_mixed_forms(_given(context))
+    reject_mixed_forms(_given(context))
     if recipe is None:
         _over_file(input_path, output_path, context.params, as_json=as_json)
         return
@@ -139,7 +139,7 @@ def _given(context: typer.Context) -> list[str]:
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
-def refuse_mixed_forms(given: Sequence[str]) -> None:
+def reject_mixed_forms(given: Sequence[str]) -> None:
     """Refuse words of which some speak of a recipe and some of a file, or that name neither of the two.
 
     Raises:
@@ -238,7 +238,7 @@ def score_answers(
     draw(answer_table(file.name, judge, scores, task))
 
 
-def refuse_unjudged(file: Path) -> None:
+def reject_unjudged(file: Path) -> None:
     """Refuse a file of answers that is given without a recipe.
 
     Raises:

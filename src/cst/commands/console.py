@@ -11,7 +11,7 @@ import typer
 
 from cst.annexes.cards.mixtures import planned_mixture
 from cst.chat.budget import Budget
-from cst.integrity import refuse_changed
+from cst.integrity import reject_changed
 from cst.miniature import RECIPES, recipe_path
 from cst.preferences.mixtures import PartRows
 from cst.preferences.selection import TaskRows
@@ -256,7 +256,7 @@ def merge(model: str, adapter: str, out: Path, *, chat_template: Path | None = N
     """Merge an adapter and say how the merged model's answers compare."""
     from cst.models.merging import merge_adapter
 
-    refuse_changed(Path(adapter))
+    reject_changed(Path(adapter))
     report = merge_adapter(model_folder(model), adapter, out, chat_template=chat_template)
     if as_json:
         print(json.dumps({**asdict(report), "folder": str(report.folder)}, indent=2))

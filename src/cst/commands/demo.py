@@ -160,12 +160,12 @@ def sweep(
     from cst.commands import console
 
     read = console.read_recipe(recipe, overrides or [])
-    refuse_without_sweep(read, recipe)
+    reject_without_sweep(read, recipe)
     home, budget = console.folder_of(read, folder), Budget(max_calls=max_calls, max_cost=max_cost)
     console.bring(read, home, until="report", update=update, budget=budget, as_json=as_json)
 
 
-def refuse_without_sweep(recipe: "Recipe", named: Path) -> None:
+def reject_without_sweep(recipe: "Recipe", named: Path) -> None:
     """Say what a recipe lacks, before anything is trained.
 
     Raises:

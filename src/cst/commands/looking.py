@@ -14,7 +14,7 @@ from cst.preferences.rows import BadRow, FoundRow, Row, optional_text_of, read_r
 from cst.recipe import Recipe
 from cst.records import Prompt, Side
 from cst.reporting.further_tables import card_table
-from cst.runs.folder import RunFolder, refuse_another_recipe
+from cst.runs.folder import RunFolder, reject_another_recipe
 from cst.runs.stages.scores import CARD, judge_fingerprint
 from cst.runs.workshop import Workshop
 from cst.store import fingerprint_of_file, write_json
@@ -172,7 +172,7 @@ def make_card(
     if recipe.judge is None:
         raise RecipeError("The recipe has no section `judge`, so there is none to make a card of. Add it.")
     with RunFolder(home).locked():
-        refuse_another_recipe(workshop)
+        reject_another_recipe(workshop)
         try:
             tasks = task_cards(read.answers, workshop.judge, positive=positive)
             name = workshop.judge.name

@@ -87,7 +87,7 @@ def write_mixtures(
     """
     instruction_rows, safety_rows = (_rows(out, each, settings) for each in (instructions, safety))
     parts = _parts(instruction_rows, safety_rows, settings)
-    _refuse_more_than_there_are(parts, settings.counts)
+    _reject_more_than_there_are(parts, settings.counts)
     files = list(_written(out, parts, settings))
     sources = [
         *_sources(instructions, instruction_rows, parts.instructions),
@@ -130,7 +130,7 @@ def _sources(given: Ingredients, read: ByFile, drawn: Sequence[Demonstration]) -
         yield file_source(given.part, path, sum(row.id in ids for row in rows), license)
 
 
-def _refuse_more_than_there_are(parts: Parts, counts: Sequence[int]) -> None:
+def _reject_more_than_there_are(parts: Parts, counts: Sequence[int]) -> None:
     """Mix the largest first, so that nothing is written where it can't be made."""
     mixture(parts, max(counts), where="--counts")
 

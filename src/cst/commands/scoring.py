@@ -19,7 +19,7 @@ from cst.annexes.paper import (
     published_rows,
     published_scores,
     rated,
-    refuse_unknown,
+    reject_unknown,
     score_table,
     stream_published,
     write_published,
@@ -41,7 +41,7 @@ from cst.errors import DataError
 from cst.judges import Candidate, Opinion
 from cst.recipe import Recipe
 from cst.records import Completion, Verdict
-from cst.runs.folder import RunFolder, refuse_another_recipe
+from cst.runs.folder import RunFolder, reject_another_recipe
 from cst.runs.pipeline import steps
 from cst.runs.workshop import BASE, Workshop
 from cst.store import read_records
@@ -67,14 +67,14 @@ def score_file(
     """
     rows = list(stream_published(file))
     if recipe_file is None:
-        _refuse_without_judge(file, rows, out)
+        _reject_without_judge(file, rows, out)
         own = [SIDES[row.score_response] for row in rows]
         _print(file, published_scores(rows, own, CONFIGURATIONS), None, as_json=as_json)
         return
     recipe = read_recipe(recipe_file, overrides)
     workshop = Workshop(recipe, folder_of(recipe, folder), budget=budget)
     configurations = workshop.configurations or CONFIGURATIONS
-    refuse_unknown(rows, configurations)  # before a judge is paid
+    reject_unknown(rows, configurations)  # before a judge is paid
     judge, opinions = judged(workshop, _candidates(rows))
     sides = [opinion.exhibits for opinion in opinions]
     if out is not None:
@@ -85,7 +85,7 @@ def score_file(
     _print(file, published_scores(rows, sides, configurations), found, as_json=as_json)
 
 
-def _refuse_without_judge(file: Path, rows: Sequence[PublishedRow], out: Path | None) -> None:
+def _reject_without_judge(file: Path, rows: Sequence[PublishedRow], out: Path | None) -> None:
     if out is not None:
         raise DataError("--out writes the ratings of a judge; name the recipe that has one with --recipe.")
     if all(row.score_response is None for row in rows):
@@ -107,7 +107,7 @@ def judged(workshop: Workshop, candidates: Sequence[Candidate]) -> tuple[str, li
         RunFolderError: The folder holds another recipe's run, or is in use.
     """
     with RunFolder(workshop.folder).locked():
-        refuse_another_recipe(workshop)
+        reject_another_recipe(workshop)
         try:
             judge = workshop.judge
             return judge.name, judge.opinions(candidates)
@@ -125,7 +125,7 @@ def _print(file: Path, scores: Sequence[PublishedScore], found: Agreement | None
         draw(agreement_table(found))
 
 
-def refuse_options(**given: object) -> None:
+def reject_options(**given: object) -> None:
     """Refuse options that don't speak of what is to be scored; those that weren't given are None.
 
     Raises:
@@ -199,12 +199,12 @@ def score(
             named, judged_by, folder, sets, out, task=task or "harmless", budget=budget, as_json=as_json
         )
     elif named.suffix == published_command.SUFFIX:
-        published_command.refuse_options(task=task)
+        published_command.reject_options(task=task)
         published_command.score_file(named, judged_by, folder, sets, out, budget=budget, as_json=as_json)
     else:
         if named.suffix == answer_scoring.SUFFIX:
-            answer_scoring.refuse_unjudged(named)
-        published_command.refuse_options(recipe=judged_by, out=out, task=task)
+            answer_scoring.reject_unjudged(named)
+        published_command.reject_options(recipe=judged_by, out=out, task=task)
         read = console.read_recipe(named, sets)
         home = console.folder_of(read, folder)
         console.bring(read, home, until="score", update=update, budget=budget, as_json=as_json)

@@ -103,7 +103,7 @@ def _named(wanted: CapabilityTask, manager: TaskManager) -> CapabilitySet:
     for task in tasks.values():
         _set_examples(task, wanted.num_fewshot)
     for group in found["groups"].values():
-        _refuse_equal_weights(group, wanted.metric)
+        _reject_equal_weights(group, wanted.metric)
     return _checked(name, wanted.metric, list(tasks.values()))
 
 
@@ -131,7 +131,7 @@ def _set_examples(task: Task, number: int | None) -> None:
     task.set_config("num_fewshot", number if number is not None else own or 0)
 
 
-def _refuse_equal_weights(group: Group, metric: str) -> None:
+def _reject_equal_weights(group: Group, metric: str) -> None:
     for aggregation in group.aggregate_metric_list or ():
         if aggregation.metric == metric and not aggregation.weight_by_size:
             raise RecipeError(
@@ -231,13 +231,13 @@ class HarnessModel(_Untyped):
         Raises:
             DataError: A choice has no tokens, or a prompt with its choice is longer than the model can read.
         """
-        self._refuse_unusable(requests)
+        self._reject_unusable(requests)
         pairs = [(before, after) for _, before, after in requests]
         pad = self._renderer.pad_token_id
         found = continuations(self._loaded.model, pairs, pad_token_id=pad, batch_size=self.batch_size)
         return [(each.logp, each.is_greedy) for each in found]
 
-    def _refuse_unusable(self, requests: Sequence[_Request]) -> None:
+    def _reject_unusable(self, requests: Sequence[_Request]) -> None:
         for (prompt, choice), _, after in requests:
             if not after:
                 raise DataError(f"The choice {choice!r} behind '...{prompt[-60:]}' has no tokens; take the item out.")

@@ -9,7 +9,7 @@ from typing import Final, final
 
 from cst.miniature import prompts
 from cst.miniature.judge import exact_judge
-from cst.recipe_world import World
+from cst.recipe.world import World
 
 
 def model_path() -> Path:

@@ -34,7 +34,7 @@ from cst.miniature import grammar, people, system_prompts, world
 from cst.miniature.grammar import Request
 from cst.miniature.system_prompts import TopicRules
 from cst.miniature.world import Item
-from cst.recipe_world import WorldTask
+from cst.recipe.world import WorldTask
 from cst.records import Demonstration, MultipleChoiceItem, Prompt, SafetyConfiguration, Side, SidePerTopic
 
 TASKS: tuple[WorldTask, ...] = ("harmless", "truthfulness", "over_refusal")
@@ -276,7 +276,7 @@ def instruction_demonstrations(n: int, *, seed: int) -> list[Demonstration]:
     """
     rng = random.Random(f"{seed}|instruction demonstrations")
     things = _things()
-    _refuse_too_many(n, 2 * min(len(things), sum(map(len, people.facts().values()))), "instructions")
+    _reject_too_many(n, 2 * min(len(things), sum(map(len, people.facts().values()))), "instructions")
     said = [(f"Repeat after me: {thing}.", f"You said: {thing}.") for thing in rng.sample(things, n // 2)]
     told = [(fact.question, fact.answer) for fact in _draw_facts(n - n // 2, rng)]
     rows = rng.sample([*said, *told], n)
@@ -308,7 +308,7 @@ def _draw_facts(n: int, rng: random.Random) -> list[people.Fact]:
     return list(drawn.values())
 
 
-def _refuse_too_many(n: int, most: int, kind: str) -> None:
+def _reject_too_many(n: int, most: int, kind: str) -> None:
     if n > most:
         raise DataError(f"The miniature has {most} distinct demonstrations of {kind}, not {n}; ask for fewer.")
 

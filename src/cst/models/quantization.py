@@ -40,7 +40,7 @@ def quantization_config(kind: Literal["8bit", "4bit"], dtype: torch.dtype) -> Bi
     )
 
 
-def refuse_quantized(config: PreTrainedConfig, folder: Path) -> None:
+def reject_quantized(config: PreTrainedConfig, folder: Path) -> None:
     """A folder must not hold weights that bitsandbytes has quantized: what they were can't be had back from them.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from cst.recipe.data import FileName, MixtureSettings, PreferenceFile, PromptSettings, refuse_misfit
+from cst.recipe.data import FileName, MixtureSettings, PreferenceFile, PromptSettings, reject_misfit
 from cst.recipe.evaluation import CapabilitySettings, GenerationSettings
 from cst.recipe.judges import JudgeSettings, SingleJudgeSettings, single_judges
 from cst.recipe.models import ChatModelSettings, ModelSettings
@@ -75,13 +75,13 @@ class Recipe(Record):
                 "few bits to be trained; leave one of them out"
             )
         made = [name for name in ("synthesis", "preferences") if getattr(self, name) is not None]
-        refuse_misfit(self.mixture, self.training, models=list(self.models), preferences=made)
-        self._refuse_unknown_cast()
-        self._refuse_unsent_sampling()
-        self._refuse_impossible_split_or_mix()
-        self._refuse_evaluation_of_nothing()
+        reject_misfit(self.mixture, self.training, models=list(self.models), preferences=made)
+        self._reject_unknown_cast()
+        self._reject_unsent_sampling()
+        self._reject_impossible_split_or_mix()
+        self._reject_evaluation_of_nothing()
         for judge in single_judges(self.judge) if self.judge else ():
-            self._refuse_unknown_judge(judge)
+            self._reject_unknown_judge(judge)
         if self.configurations == "miniature":
             return self
         known = [configuration.name for configuration in self.configurations]
@@ -93,7 +93,7 @@ class Recipe(Record):
                     raise ValueError(f"models.{model} names the configuration {name!r}, but there are only {known}")
         return self
 
-    def _refuse_unknown_cast(self) -> None:
+    def _reject_unknown_cast(self) -> None:
         for number, method in enumerate(self.synthesis.methods if self.synthesis else ()):
             for role in ("author", "critic", "reviser"):
                 name = getattr(method, role, None)
@@ -103,7 +103,7 @@ class Recipe(Record):
                         f"{list(self.chat_models)}; add it there"
                     )
 
-    def _refuse_unsent_sampling(self) -> None:
+    def _reject_unsent_sampling(self) -> None:
         asked = self.synthesis.sampling.local_only if self.synthesis else ""
         for method in self.synthesis.methods if self.synthesis and asked else ():
             cast = [getattr(method, role, None) for role in ("author", "critic", "reviser")]
@@ -113,7 +113,7 @@ class Recipe(Record):
                     "it out, or name a model of kind: local"
                 )
 
-    def _refuse_impossible_split_or_mix(self) -> None:
+    def _reject_impossible_split_or_mix(self) -> None:
         if self.prompts.held_out_share and not self.prompts.training:
             raise ValueError("prompts.held_out_share holds out of prompts.training, which names no prompts; add some")
         if self.mixing and not any(self.mixing.values()):
@@ -133,7 +133,7 @@ class Recipe(Record):
         of_rows = self.preferences is not None and self.preferences.held_out_share > 0
         return of_rows or bool(self.prompts.held_out) or self.prompts.held_out_share > 0
 
-    def _refuse_unknown_judge(self, judge: SingleJudgeSettings) -> None:
+    def _reject_unknown_judge(self, judge: SingleJudgeSettings) -> None:
         if judge.kind != "chat" and judge.kind != "guard":
             return
         chat = self.chat_models.get(judge.model)
@@ -148,7 +148,7 @@ class Recipe(Record):
                 "read its text, or name a model of kind: local"
             )
 
-    def _refuse_evaluation_of_nothing(self) -> None:
+    def _reject_evaluation_of_nothing(self) -> None:
         prompts = {
             "prompts.held_out": self.holds_out_prompts,
             "configurations": self.configurations,

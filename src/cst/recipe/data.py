@@ -124,7 +124,7 @@ class MixtureSettings(Record):
         return self
 
 
-def refuse_misfit(
+def reject_misfit(
     mixture: MixtureSettings | None, training: TrainingSettings, *, models: Sequence[str], preferences: Sequence[str]
 ) -> None:
     """Make sure that a recipe's method has its rows and its models.

@@ -25,7 +25,7 @@ from cst.integrity import (
     marker_path,
     read_marker,
     refusal,
-    refuse_changed,
+    reject_changed,
     write_marker,
 )
 from cst.runs.workshop import Workshop
@@ -165,10 +165,10 @@ def keep_recipe(workshop: Workshop, *, update: bool) -> None:
     """Write the resolved recipe and its configurations; refuse to mix two recipes in one folder unaware.
 
     Raises:
-        RunFolderError: As for `refuse_another_recipe`, unless `update` is set.
+        RunFolderError: As for `reject_another_recipe`, unless `update` is set.
     """
     if not update:
-        refuse_another_recipe(workshop)
+        reject_another_recipe(workshop)
     folder, recipe, configurations = workshop.folder, workshop.recipe, workshop.configurations
     write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
     if configurations:
@@ -177,14 +177,14 @@ def keep_recipe(workshop: Workshop, *, update: bool) -> None:
     write_marker(folder, RECIPE, fingerprint(recipe), "made", outputs=written)
 
 
-def refuse_another_recipe(workshop: Workshop) -> None:
+def reject_another_recipe(workshop: Workshop) -> None:
     """Make sure that the folder holds no other recipe's run.
 
     Raises:
         RunFolderError: It does, or its recipe.json is damaged.
     """
     folder, path = workshop.folder, workshop.folder / "recipe.json"
-    refuse_changed(path)
+    reject_changed(path)
     today = workshop.recipe.model_dump(mode="json")
     before = read_json(path) if path.exists() else today
     if before != today:

@@ -56,7 +56,7 @@ def judge_of(settings: JudgeSettings, workshop: "Workshop") -> Judge:
             return Panel([judge_of(member, workshop) for member in settings.members], rule=settings.rule)
 
 
-def refuse_unusable(settings: JudgeSettings) -> None:
+def reject_unusable(settings: JudgeSettings) -> None:
     """Read the files that a judge needs.
 
     Raises:

@@ -195,7 +195,7 @@ def _condition(workshop: Workshop, model: str) -> Stage:
 
 def _judge(workshop: Workshop) -> Stage:
     folder = workshop.folder
-    workshop.refuse_unusable_judge()
+    workshop.reject_unusable_judge()
 
     def work() -> None:
         from cst.judges import judge

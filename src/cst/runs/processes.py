@@ -14,7 +14,7 @@ from pathlib import Path
 from cst.chat.budget import Budget
 from cst.errors import RunFolderError
 from cst.recipe import Recipe
-from cst.runs.folder import Outcome, RunFolder, refuse_another_recipe
+from cst.runs.folder import Outcome, RunFolder, reject_another_recipe
 from cst.runs.pipeline import Step, Verb, steps
 from cst.runs.workshop import Workshop
 
@@ -62,7 +62,7 @@ def train_together(
             "adapter of your own has taken the place of a trained one)."
         )
     home, workshop = RunFolder(folder), Workshop(recipe, folder, budget=budget)
-    refuse_another_recipe(workshop)
+    reject_another_recipe(workshop)
     _prepare()
     with closing(workshop), home.locked() if is_first() else nullcontext():
         return _train(home, steps(workshop, "train"))

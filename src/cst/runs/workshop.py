@@ -356,16 +356,16 @@ class Workshop:
         settings = self.recipe.judge
         return [None] if settings is None else [settings, *judge_sources(settings, self)]
 
-    def refuse_unusable_judge(self) -> None:
+    def reject_unusable_judge(self) -> None:
         """Read the judge's files, so that what is wrong with them is told before anything is made.
 
         Raises:
             RecipeError: One can't be used.
         """
-        from cst.runs.judging import refuse_unusable
+        from cst.runs.judging import reject_unusable
 
         if self.recipe.judge is not None:
-            refuse_unusable(self.recipe.judge)
+            reject_unusable(self.recipe.judge)
 
     @cached_property
     def side_judge(self) -> "SideJudge | None":

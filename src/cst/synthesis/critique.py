@@ -91,7 +91,7 @@ def synthesize_in_chunks(
     casts = [cast(method, known) for method in settings.methods]
     remaining = enumerate(prompts)
     while chunk := list(islice(remaining, PROMPTS_AT_ONCE)):
-        _refuse_unclaimed((prompt for _, prompt in chunk), settings)
+        _reject_unclaimed((prompt for _, prompt in chunk), settings)
         drops = [Drop(prompt_id=p.id, task=p.task, reason=out[number]) for number, p in chunk if number in out]
         asked = [prompt for number, prompt in chunk if number not in out]
         made = [
@@ -102,7 +102,7 @@ def synthesize_in_chunks(
         yield Synthesis(tuple(pairs), (*drops, *(drop for _, some in made for drop in some), *faulty))
 
 
-def _refuse_unclaimed(prompts: Iterable[Prompt], settings: SynthesisSettings) -> None:
+def _reject_unclaimed(prompts: Iterable[Prompt], settings: SynthesisSettings) -> None:
     claimed = [task for method in settings.methods for task in method.tasks]
     for prompt in prompts:
         if claimed.count(prompt.task) != 1:

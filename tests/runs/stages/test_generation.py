@@ -12,7 +12,7 @@ from cst.recipe.evaluation import Arm
 from cst.recipe.reading import parse_recipe
 from cst.records import Prompt
 from cst.runs.pipeline import run
-from cst.runs.stages.generation import asked_in, capability_prompts, capability_sets, planned, refuse_unaskable
+from cst.runs.stages.generation import asked_in, capability_prompts, capability_sets, planned, reject_unaskable
 from cst.runs.workshop import HELD_OUT_PROMPTS, Workshop
 from cst.store import write_records
 
@@ -74,10 +74,10 @@ def test_what_a_template_can_not_say_is_refused(tmp_path, arm, system_policy, sa
     write_records(tmp_path / HELD_OUT_PROMPTS, [Prompt(id="p", text="Why?", task="harmless")])
 
     if says is None:
-        refuse_unaskable(shop)
+        reject_unaskable(shop)
         return
     with pytest.raises((DataError, RecipeError), match=says):
-        refuse_unaskable(shop)
+        reject_unaskable(shop)
 
 
 def test_nothing_is_tuned_whose_held_out_prompts_can_not_be_asked(tmp_path):

@@ -28,7 +28,7 @@ from cst.annexes.audit.record import (
     beginning,
     share,
 )
-from cst.integrity import refuse_damaged
+from cst.integrity import reject_damaged
 from cst.preferences.files import RowFault
 from cst.preferences.formats import named, recognised
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
@@ -78,7 +78,7 @@ def audit(
     """
     for file in (source, held_out):
         if file is not None:
-            refuse_damaged(file)
+            reject_damaged(file)
     reading = Reading(format=format)
     kind, columns = _kind_and_columns(source, format)
     known = None if held_out is None else _texts(held_out)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cst.annexes.cards.markdown import NO_VALUE, Code, as_code, card, listed, plain, size_category, table
 from cst.annexes.cards.mixtures import SOURCE_COLUMNS, demonstrations_card, hub_ids, sources_of
 from cst.errors import RecipeError
-from cst.integrity import refuse_changed
+from cst.integrity import reject_changed
 from cst.preferences.selection import TaskRows
 from cst.preferences.sources import source_name
 from cst.preferences.tables import HUB, hub_name
@@ -346,7 +346,7 @@ def _optional(path: Path) -> list[Mapping[str, object]]:
 
 
 def _recipe(folder: Path, model: str) -> Recipe:
-    refuse_changed(folder)
+    reject_changed(folder)
     recipe = parse_record(read_text(folder / "recipe.json"), Recipe, str(folder / "recipe.json"))
     if model not in recipe.models:
         raise RecipeError(f"The run has no model {model!r}; choose one with --model, among {', '.join(recipe.models)}.")

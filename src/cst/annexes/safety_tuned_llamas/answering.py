@@ -15,7 +15,7 @@ from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.distribution import version
 from cst.errors import DataError, ModelError
-from cst.integrity import refuse_changed
+from cst.integrity import reject_changed
 from cst.preferences.files import RowFault, shown, strict_value
 from cst.records import NOT_WRITTEN_IF_EMPTY, FinishReason, Message, Record, Sampling, Text
 from cst.runs.workshop import model_folder
@@ -46,7 +46,7 @@ class InstructionFile(Record):
     def _has_one_for_each(self) -> Self:
         if not self.instructions:
             raise ValueError("instructions is empty; give at least one")
-        _refuse_uneven(self, inputs=self.inputs or None, tags=self.tags or None)
+        _reject_uneven(self, inputs=self.inputs or None, tags=self.tags or None)
         return self
 
     @property
@@ -71,11 +71,11 @@ class AnswerFile(InstructionFile):
 
     @model_validator(mode="after")
     def _answers_each(self) -> Self:
-        _refuse_uneven(self, outputs=self.outputs, finish_reasons=self.finish_reasons or None)
+        _reject_uneven(self, outputs=self.outputs, finish_reasons=self.finish_reasons or None)
         return self
 
 
-def _refuse_uneven(file: InstructionFile, **columns: Sequence[object] | None) -> None:
+def _reject_uneven(file: InstructionFile, **columns: Sequence[object] | None) -> None:
     for name, values in columns.items():
         if values is not None and len(values) != len(file.instructions):
             raise ValueError(
@@ -343,7 +343,7 @@ def _loaded(base: str, settings: AnsweringSettings) -> "LoadedModel":
 
     adapter = settings.lora_weights
     if adapter is not None and Path(adapter).is_dir():
-        refuse_changed(Path(adapter))
+        reject_changed(Path(adapter))
     return load_model(
         model_folder(base),
         dtype=settings.dtype,

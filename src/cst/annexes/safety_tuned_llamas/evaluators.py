@@ -45,7 +45,7 @@ def conversations(user_texts: str | Iterable[Turns], assistant_texts: str | Iter
         DataError: The lists, or the turns of two items, differ in number, or are none, or an item is no text.
     """
     users, answers = _items(user_texts, "user_texts"), _items(assistant_texts, "assistant_texts")
-    _refuse_unequal(len(users), len(answers), where="")
+    _reject_unequal(len(users), len(answers), where="")
     pairs = zip(cast(list[Turns], users), cast(list[Turns], answers), strict=True)
     return [_messages(_exchanges(asked, said, where=f"[{index}]")) for index, (asked, said) in enumerate(pairs)]
 
@@ -66,7 +66,7 @@ def texts_of(given: object, name: str) -> list[str]:
 
 def _exchanges(user_texts: Turns, assistant_texts: Turns, *, where: str) -> list[Exchange]:
     users, answers = texts_of(user_texts, f"user_texts{where}"), texts_of(assistant_texts, f"assistant_texts{where}")
-    _refuse_unequal(len(users), len(answers), where=where)
+    _reject_unequal(len(users), len(answers), where=where)
     return list(zip(users, answers, strict=True))
 
 
@@ -75,7 +75,7 @@ def _messages(talk: list[Exchange]) -> list[Message]:
     return [turn for exchange in turns for turn in exchange]
 
 
-def _refuse_unequal(users: int, answers: int, *, where: str) -> None:
+def _reject_unequal(users: int, answers: int, *, where: str) -> None:
     if users != answers:
         raise DataError(
             f"user_texts{where} has {users} items, assistant_texts{where} has {answers}. Give an answer to each."

@@ -52,7 +52,7 @@ class Format(Generic[R]):
         has_all = all(name in row and kind_of(row[name]) in kinds for name, kinds in self.needs.items())
         return has_all and not any(name in row for name in self.lacks)
 
-    def refuse_misfit(self, row: Row) -> None:
+    def reject_misfit(self, row: Row) -> None:
         """Say what keeps a row from being in this format.
 
         Raises:

@@ -37,7 +37,7 @@ def generation_stage(workshop: Workshop) -> Stage:
 
     def work() -> None:
         prompts = read_records(folder / HELD_OUT_PROMPTS, Prompt)
-        refuse_unaskable(workshop)
+        reject_unaskable(workshop)
         completions: list[Completion] = []
         for model in (BASE, *workshop.recipe.models):
             completions.extend(_completions(workshop, model, prompts))
@@ -61,7 +61,7 @@ def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> l
     return made
 
 
-def refuse_unaskable(workshop: Workshop) -> None:
+def reject_unaskable(workshop: Workshop) -> None:
     """Plan every arm, and render one of its conversations of each shape, before anything is tuned or asked.
 
     Raises:

@@ -12,7 +12,7 @@ from cst.recipe import Recipe
 from cst.recipe.training import TrainingSettings
 from cst.records import Completion, Demonstration, Preference, Prompt, SafetyConfiguration, Sampling, Score, Verdict
 from cst.runs.folder import Stage
-from cst.runs.stages.generation import refuse_unaskable
+from cst.runs.stages.generation import reject_unaskable
 from cst.runs.stages.rows import demonstrations_of, validation_of
 from cst.runs.workshop import EVALUATION_PROMPTS, Workshop
 from cst.store import fingerprint, read_records, write_json
@@ -33,7 +33,7 @@ def train_stage(workshop: Workshop, model: str) -> Stage:
     settings = settings.model_copy(update={"seed": settings.seed + workshop.recipe.seed})
 
     def work() -> None:
-        refuse_unaskable(workshop)
+        reject_unaskable(workshop)
         learn = _fine_tune if settings.method == "sft" else _prefer
         learn(workshop, model, settings)
 
