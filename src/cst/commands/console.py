@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from cst.auditing.record import Audit
     from cst.evaluation.tables import Table
     from cst.preferences.sources import Reading
-    from cst.synthesis.shards import Shard
-    from cst.synthesis.spending import Spending
+    from cst.synthesis.planning import Shard, Spending
 
 TELLING = {
     "synthesize": ("synthesis.json",),
@@ -142,7 +141,7 @@ def _print_synthesis(home: Path) -> None:
 
 def spending_of(home: Path) -> "Spending | None":
     """What the pairs of a run folder took, as their stage wrote it down; None where it didn't."""
-    from cst.synthesis.spending import Spending
+    from cst.synthesis.planning import Spending
 
     path = home / "spending.json"
     return parse_record(read_text(path), Spending, str(path)) if path.exists() else None

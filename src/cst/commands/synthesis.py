@@ -16,8 +16,7 @@ from cst.recipe import Recipe
 from cst.records import Prompt
 from cst.run_folder import RunFolder
 from cst.store import set_down
-from cst.synthesis.rehearsal import PlannedStep, rehearse
-from cst.synthesis.shards import Shard
+from cst.synthesis.planning import PlannedStep, Shard, rehearse
 from cst.workshop import JOURNAL, Workshop
 
 

@@ -17,7 +17,7 @@ from cst.recipe_models import EndpointSettings
 from cst.records import Preference, SafetyConfiguration
 from cst.stages.row_selection import counts_of
 from cst.store import read_json
-from cst.synthesis.casting import cast_of
+from cst.synthesis.critique import cast_of
 from cst.synthesis.gates import SynthesisSummary
 
 
