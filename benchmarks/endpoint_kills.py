@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cst.chat.base import ChatRequest, Sampling
+from cst.chat.base import ChatRequest
 from cst.chat.endpoint_wire import body_of
 from cst.chat.journal import Journal
-from cst.recipe_models import EndpointSettings
-from cst.records import Message
+from cst.recipe.models import EndpointSettings
+from cst.records import Message, Sampling
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from chat.loopback import Loopback, Server
@@ -35,10 +35,10 @@ CHILD = """
 import sys
 sys.path.append(sys.argv[4])
 from pathlib import Path
-from cst.chat.asking import complete
+from cst.chat.complete import complete
 from cst.chat.endpoint import Endpoint
 from cst.chat.journalled import Journalled
-from cst.chat.journal import Journal
+from cst.journal import Journal
 from cst.store import write_records
 from endpoint_kills import SAMPLING, requests_of, settings_for
 url, folder, n = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

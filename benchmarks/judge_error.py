@@ -19,8 +19,8 @@ import numpy as np
 
 from cst.evaluation.error_correction import corrected
 from cst.evaluation.judge_card import LabelledAnswer, task_cards
-from cst.evaluation.judges.base import Candidate, Opinion
 from cst.intervals import wilson
+from cst.judges import Candidate, Opinion
 from cst.records import Prompt, Side
 
 

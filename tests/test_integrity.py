@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cst.auditing.audit import audit
+from cst.annexes.audit import audit
 from cst.errors import DataError, RunFolderError
 from cst.integrity import (
     RECIPE,
@@ -17,8 +17,8 @@ from cst.integrity import (
     intent_path,
     marker_path,
     read_marker,
-    refuse_changed,
-    refuse_damaged,
+    reject_changed,
+    reject_damaged,
     write_checksum,
     write_marker,
 )
@@ -41,7 +41,7 @@ def test_a_marker_says_what_is_there(home):
     assert marker.outputs == {"made/adapter": fingerprint_of_path(home / "made" / "adapter")}
     assert list(marker.by_products) == ["made/log"]
     assert changed(home, marker, within=home) == []
-    refuse_changed(home)
+    reject_changed(home)
 
 
 @pytest.mark.parametrize(
@@ -50,27 +50,27 @@ def test_a_marker_says_what_is_there(home):
 def test_a_change_is_refused_wherever_it_is_looked_at(home, asked):
     (home / "made" / "adapter" / "a").write_text("0")
     with pytest.raises(RunFolderError, match="adapter has changed since it was made"):
-        refuse_changed(home / asked)
+        reject_changed(home / asked)
     for other in ("recipe.json", "made/log", "elsewhere"):
-        refuse_changed(home / other)
+        reject_changed(home / other)
 
 
 def test_a_file_more_or_another_name_in_a_folder_is_a_change(home):
     (home / "made" / "adapter" / "a").rename(home / "made" / "adapter" / "c")
     with pytest.raises(RunFolderError, match="has changed"):
-        refuse_changed(home)
+        reject_changed(home)
 
 
 def test_what_was_deleted_and_what_is_being_made_is_passed_over(home):
     (home / "made" / "log").unlink()
-    refuse_changed(home)
+    reject_changed(home)
     (home / "made" / "adapter" / "a").write_text("0")
     intent_path(home, "train").write_text("key")
-    refuse_changed(home)
+    reject_changed(home)
 
 
 def test_a_path_in_no_run_folder_passes(tmp_path):
-    refuse_changed(tmp_path / "rows.jsonl")
+    reject_changed(tmp_path / "rows.jsonl")
 
 
 @given(data=st.data())
@@ -109,11 +109,11 @@ def test_sha256sum_and_cst_agree(tmp_path, name):
         theirs = subprocess.run(["sha256sum", option, "rows.jsonl"], cwd=tmp_path, capture_output=True, check=False)
         if theirs.returncode == 0:
             checksum_file(file).write_bytes(theirs.stdout)
-            refuse_damaged(file)
+            reject_damaged(file)
     file.write_text(ROW.upper())
     assert subprocess.run(words, cwd=tmp_path, check=False).returncode == 1
     with pytest.raises(DataError):
-        refuse_damaged(file)
+        reject_damaged(file)
 
 
 def test_a_changed_file_is_refused_before_a_row_is_used(tmp_path):
@@ -139,14 +139,14 @@ def test_a_checksum_that_says_nothing_of_the_file_is_refused(tmp_path, text):
     file = file_of(tmp_path)
     checksum_file(file).write_text(text)
     with pytest.raises(DataError, match=r"rows\.jsonl\.sha256 isn't one line of sha256sum about rows\.jsonl"):
-        refuse_damaged(file)
+        reject_damaged(file)
 
 
 def test_a_checksum_without_its_file_is_a_missing_file(tmp_path):
     file = file_of(tmp_path)
     file.unlink()
     with pytest.raises(DataError, match="There is no file"):
-        refuse_damaged(file)
+        reject_damaged(file)
 
 
 def test_a_file_of_a_run_is_checked_against_its_marker(tmp_path, monkeypatch):

@@ -88,7 +88,7 @@ def fingerprint_of_path(path: Path) -> str:
     return fingerprint([[str(file.relative_to(path)), fingerprint_of_file(file)] for file in files])
 
 
-def refuse_changed(path: Path) -> None:
+def reject_changed(path: Path) -> None:
     """Make sure that a run folder, or one file or folder of it, is as its stages left it; other paths pass.
 
     Stages that are at work are passed over: their markers speak of earlier files.
@@ -148,7 +148,7 @@ def write_checksum(path: Path) -> None:
     write_text(checksum_file(path), f"{fingerprint_of_file(path)}  {path.name}\n")
 
 
-def refuse_damaged(source: Path | str) -> None:
+def reject_damaged(source: Path | str) -> None:
     """Make sure that a file is what it was when it was written, as far as that is known; it is read once for that.
 
     Raises:
@@ -159,7 +159,7 @@ def refuse_damaged(source: Path | str) -> None:
     if checksum_file(path).is_file():
         with readable(path):
             _compare(fingerprint_of_file(path), path)
-    refuse_changed(path)
+    reject_changed(path)
 
 
 def _compare(found: str, path: Path) -> None:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cst.chat.asking import complete
-from cst.chat.base import ChatReply, ChatRequest, Pace, Sampling, ScriptedChat
+from cst.chat.base import ChatReply, ChatRequest, Pace, ScriptedChat
 from cst.errors import EndpointError
-from cst.records import Message
+from cst.records import Message, Sampling
 
 REQUESTS = [ChatRequest(id=f"r{number}", messages=(Message(role="user", content="x"),)) for number in range(10)]
 SAMPLING = Sampling(max_new_tokens=50)

@@ -7,18 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.chat.base import (
-    LONGEST_RETRY_AFTER_SECONDS,
-    ChatModel,
-    ChatRequest,
-    Pace,
-    Sampling,
-    ScriptedChat,
-    request_seed,
-)
+from cst.chat.base import LONGEST_RETRY_AFTER_SECONDS, ChatModel, ChatRequest, Pace, ScriptedChat, request_seed
 from cst.errors import EndpointError
 from cst.models.decoding import uniform_stream
-from cst.records import Message
+from cst.records import Message, Sampling
 
 
 def request(identity: str, seed: int | None = None, *, text: str = "one two", prefix: str = "") -> ChatRequest:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.chat.base import ChatRequest, Sampling
+from cst.chat.base import ChatRequest
 from cst.chat.budget import FREE, Budget, Ledger, cost_of, estimate, highest_cost
 from cst.errors import BudgetError
-from cst.recipe_models import Prices
-from cst.records import Message
+from cst.recipe.models import Prices
+from cst.records import Message, Sampling
 
 CALLS = st.lists(st.tuples(st.integers(0, 10**9), st.floats(0, 1), st.booleans()), max_size=40)
 

@@ -10,7 +10,7 @@ import pytest
 from chat.loopback import FINAL, ODD, PASSING, Body, Loopback, Sent, Server, as_json, choice, echo, is_whole, refusal
 from chat.served import Served
 from cst.chat.asking import complete
-from cst.chat.base import ChatModel, ChatRequest, Sampling, ScriptedChat
+from cst.chat.base import ChatModel, ChatRequest, ScriptedChat
 from cst.chat.endpoint import SENT_HEADERS, Endpoint
 from cst.chat.endpoint_wire import LONGEST_QUOTE
 from cst.chat.journal import Journal
@@ -18,8 +18,8 @@ from cst.chat.journalled import Journalled
 from cst.chat.local import LocalChat
 from cst.errors import EndpointError, RecipeError
 from cst.models.loading import load_model
-from cst.recipe_models import EndpointSettings
-from cst.records import Message
+from cst.recipe.models import EndpointSettings
+from cst.records import Message, Sampling
 from models.families import conversation
 from models.tiny import model_folder
 

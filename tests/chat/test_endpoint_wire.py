@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.loopback import completion, completion_with, echo
-from cst.chat.base import ChatRequest, Sampling, request_seed
+from cst.chat.base import ChatRequest, request_seed
 from cst.chat.endpoint_wire import ADVICE, FINAL_KINDS, body_of, reply_of, retry_after_seconds
 from cst.errors import EndpointError
-from cst.recipe_models import EndpointSettings
-from cst.records import Message
+from cst.recipe.models import EndpointSettings
+from cst.records import Message, Sampling
 
 REQUEST = ChatRequest(
     id="r", messages=(Message(role="system", content="Be kind."), Message(role="user", content="How is bread baked?"))

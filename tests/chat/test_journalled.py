@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from cst.chat.asking import complete
-from cst.chat.base import ChatModel, ChatReply, ChatRequest, Pace, Sampling, ScriptedChat
+from cst.chat.base import ChatModel, ChatReply, ChatRequest, Pace, ScriptedChat
 from cst.chat.budget import Budget, estimate
 from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.errors import BudgetError, EndpointError, RunFolderError
-from cst.recipe_models import Prices
-from cst.records import Message
+from cst.recipe.models import Prices
+from cst.records import Message, Sampling
 
 REQUESTS = [ChatRequest(id=f"r{number}", messages=(Message(role="user", content="x"),)) for number in range(10)]
 SAMPLING = Sampling(max_new_tokens=50)

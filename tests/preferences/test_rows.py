@@ -11,17 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cst.errors import DataError
-from cst.preferences.files import MAX_ROW_CHARACTERS
-from cst.preferences.rows import (
-    BadRow,
-    FoundRow,
-    RowFault,
-    good_rows,
-    optional_text_of,
-    quarantine_file,
-    read_rows,
-    text_of,
-)
+from cst.preferences.files import MAX_ROW_CHARACTERS, RowFault
+from cst.preferences.rows import BadRow, FoundRow, good_rows, optional_text_of, quarantine_file, read_rows, text_of
 from cst.preferences.sources import Reading, read_prompts
 
 IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,8 +10,8 @@ from cst.chat.base import ScriptedChat
 from cst.chat.journal import Call, Journal
 from cst.chat.journalled import Journalled
 from cst.errors import RecipeError
-from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
-from cst.recipe_models import Prices
+from cst.recipe.models import Prices
+from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
 from cst.records import Drop, Prompt, ResponsePair, Sampling
 from cst.store import read_records
 from cst.synthesis.critique import Synthesis, synthesize

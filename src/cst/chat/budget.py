@@ -11,10 +11,10 @@ from typing import Annotated, final
 
 from pydantic import Field
 
-from cst.chat.base import ChatRequest, Sampling
+from cst.chat.base import ChatRequest
 from cst.errors import BudgetError
-from cst.recipe_models import Prices
-from cst.records import Record
+from cst.recipe.models import Prices
+from cst.records import Record, Sampling
 
 
 class Budget(Record):

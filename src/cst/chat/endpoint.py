@@ -17,7 +17,7 @@ from typing import Generic, TypeVar, final
 import httpx2
 import openai
 
-from cst.chat.base import ChatReply, ChatRequest, Pace, Sampling
+from cst.chat.base import ChatReply, ChatRequest, Pace
 from cst.chat.endpoint_wire import (
     ADVICE,
     LONGEST_QUOTE,
@@ -30,7 +30,8 @@ from cst.chat.endpoint_wire import (
     withheld,
 )
 from cst.errors import EndpointError, RecipeError
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
+from cst.records import Sampling
 from cst.store import fingerprint
 
 
@@ -179,7 +180,7 @@ class Calls:
         try:
             content = client.post(question.path, cast_to=httpx2.Response, body=question.body).content
             answer = question.read(content)
-            self._refuse_secret(answer)
+            self._reject_secret(answer)
             return answer
         except (openai.APIError, BadBodyError) as error:
             return question.filtered() if question.filtered and is_filtered(error) else failure_of(error)
@@ -194,7 +195,7 @@ class Calls:
     def _masked(self, text: str) -> str:
         return text.replace(self._key, "***") if len(self._key) >= SHORTEST_SECRET else text
 
-    def _refuse_secret(self, answer: object) -> None:
+    def _reject_secret(self, answer: object) -> None:
         """A server that says the key would have it written into the journal."""
         if len(self._key) >= SHORTEST_SECRET and self._key in str(answer):
             raise unusable("it holds the key that it was sent")

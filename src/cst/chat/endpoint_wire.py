@@ -16,10 +16,10 @@ import httpx2
 import openai
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from cst.chat.base import RATE_LIMITED, ChatReply, ChatRequest, Sampling, request_seed
+from cst.chat.base import RATE_LIMITED, ChatReply, ChatRequest, request_seed
 from cst.errors import EndpointError
-from cst.recipe_models import EndpointSettings
-from cst.records import FinishReason
+from cst.recipe.models import EndpointSettings
+from cst.records import FinishReason, Sampling
 
 FINISH_REASONS: Mapping[str | None, FinishReason] = {
     "stop": "stop",
@@ -43,7 +43,7 @@ def body_of(request: ChatRequest, sampling: Sampling, settings: EndpointSettings
         EndpointError: The sampling is one that these servers aren't asked for; or the request has a prefix, and the
             recipe doesn't say that the servers can go on from one.
     """
-    _refuse_unless_sent(sampling)
+    _reject_unless_sent(sampling)
     messages = [{"role": message.role, "content": message.content} for message in request.messages]
     body: dict[str, object] = {
         "model": settings.model,
@@ -57,13 +57,13 @@ def body_of(request: ChatRequest, sampling: Sampling, settings: EndpointSettings
     if settings.logprobs:
         body["logprobs"] = True
     if request.prefix:
-        _refuse_unless_continued(request, settings)
+        _reject_unless_continued(request, settings)
         messages.append({"role": "assistant", "content": request.prefix})
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     return body
 
 
-def _refuse_unless_sent(sampling: Sampling) -> None:
+def _reject_unless_sent(sampling: Sampling) -> None:
     if sampling.local_only:
         raise EndpointError(
             f"An endpoint can't be asked for {sampling.local_only}. Leave it out, or use a local model (kind: local).",
@@ -73,7 +73,7 @@ def _refuse_unless_sent(sampling: Sampling) -> None:
         )
 
 
-def _refuse_unless_continued(request: ChatRequest, settings: EndpointSettings) -> None:
+def _reject_unless_continued(request: ChatRequest, settings: EndpointSettings) -> None:
     if settings.prefill == "refuse":
         raise EndpointError(
             f"Request {request.id!r} begins its answer with {request.prefix!r}, which only some servers can do. For "

@@ -108,7 +108,7 @@ class Journal:
             row = self._connection.execute(FIND, (key,)).fetchone()
         if row is None:
             return None
-        self._refuse_damaged(row)
+        self._reject_damaged(row)
         return json.loads(row[3])
 
     def begin(self, call: Call) -> int:
@@ -255,14 +255,14 @@ class Journal:
             raise RunFolderError(f"{self.path} is damaged: {found.splitlines()[-1]}. {WHAT_TO_DO}")
         for row in connection.execute("SELECT number, key, call, answer, checksum FROM calls ORDER BY number"):
             self._calls += 1
-            self._refuse_damaged(row)
+            self._reject_damaged(row)
             if row[0] != self._calls:
                 raise RunFolderError(f"{self.path} is damaged: call {self._calls} is missing. {WHAT_TO_DO}")
             self.ledger.enter(parse_record(row[2], Call, f"{self.path}, call {row[0]}").cost)
             if row[3] is not None:
                 self._answered.add(_beginning(row[1]))
 
-    def _refuse_damaged(self, row: Row) -> None:
+    def _reject_damaged(self, row: Row) -> None:
         if _checksum(*row[:4]) != row[4]:
             raise RunFolderError(f"{self.path} is damaged: the checksum of call {row[0]} differs. {WHAT_TO_DO}")
 

@@ -10,11 +10,12 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import final
 
-from cst.chat.base import ChatModel, ChatReply, ChatRequest, Pace, Sampling
+from cst.chat.base import ChatModel, ChatReply, ChatRequest, Pace
 from cst.chat.budget import FREE, cost_of, highest_cost
 from cst.chat.journal import Call, Journal
 from cst.errors import EndpointError
-from cst.recipe_models import Prices
+from cst.recipe.models import Prices
+from cst.records import Sampling
 from cst.store import fingerprint
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from cst.chat.base import ChatRequest
 from cst.errors import RecipeError
-from cst.integrity import refuse_changed
+from cst.integrity import reject_changed
 from cst.recipe import Recipe
 from cst.records import NO_CONFIGURATION, Message, Sampling
+from cst.runs.workshop import BASE, Workshop
 from cst.store import parse_record, read_text
-from cst.workshop import BASE, Workshop
 
 if TYPE_CHECKING:
     from cst.chat.base import ChatModel
@@ -28,7 +28,7 @@ def talk(folder: Path, model: str, configurations: Sequence[str], *, message: st
         RecipeError: The run has no such model or configuration.
         RunFolderError: The recipe or the model has changed since the run.
     """
-    refuse_changed(folder / "recipe.json")
+    reject_changed(folder / "recipe.json")
     recipe = parse_record(read_text(folder / "recipe.json"), Recipe, str(folder / "recipe.json"))
     workshop = Workshop(recipe, folder)
     talks = [_beginning(workshop, name) for name in configurations]
@@ -75,7 +75,7 @@ def _chat(workshop: Workshop, model: str) -> "ChatModel":
     if model not in (BASE, *workshop.recipe.models):
         known = ", ".join((BASE, *workshop.recipe.models))
         raise RecipeError(f"The run has no model {model!r}; choose one with --model, among {known}.")
-    refuse_changed(workshop.tuned_folder(model))
+    reject_changed(workshop.tuned_folder(model))
     loaded = workshop.base if model == BASE else workshop.load(workshop.tuned_folder(model))
     return LocalChat(loaded, name=model, batch_size=1)
 

@@ -7,17 +7,16 @@ from pathlib import Path
 
 from cst.chat.budget import Budget
 from cst.chat.journal import merge_journals
+from cst.commands.checking import power_lines
 from cst.commands.console import bring, folder_of, read_recipe
 from cst.errors import RecipeError, RunFolderError
-from cst.kept_recipe import refuse_another_recipe
-from cst.pipeline import steps
-from cst.planned_power import power_lines
 from cst.recipe import Recipe
 from cst.records import Prompt
-from cst.run_folder import RunFolder
+from cst.runs.folder import RunFolder, reject_another_recipe
+from cst.runs.pipeline import steps
+from cst.runs.workshop import JOURNAL, Workshop
 from cst.store import set_down
 from cst.synthesis.planning import PlannedStep, Shard, rehearse
-from cst.workshop import JOURNAL, Workshop
 
 
 def synthesize(
@@ -35,7 +34,7 @@ def synthesize(
     recipe = read_recipe(recipe_file, overrides)
     home = home_of(recipe, folder, shard)
     if shard is not None or from_shards:
-        _refuse_models_in_process(recipe, home)
+        _reject_models_in_process(recipe, home)
     if from_shards:
         adopt_shards(recipe, home, from_shards)
     bring(recipe, home, until="synthesize", update=update, budget=budget, shard=shard, as_json=as_json)
@@ -77,7 +76,7 @@ def _words(step: PlannedStep) -> str:
     )
 
 
-def _refuse_models_in_process(recipe: Recipe, home: Path) -> None:
+def _reject_models_in_process(recipe: Recipe, home: Path) -> None:
     """Batches of a model in this process are made up from the whole work list, so that shards would ask other ones.
 
     Raises:
@@ -101,7 +100,7 @@ def plan_synthesis(recipe: Recipe, folder: Path, *, shard: Shard | None = None) 
     """
     home, workshop = RunFolder(folder), Workshop(recipe, folder, shard=shard)
     with home.locked():
-        refuse_another_recipe(workshop)
+        reject_another_recipe(workshop)
         try:
             if recipe.synthesis is None or all(home.is_up_to_date(s.stage) for s in steps(workshop, "synthesize")):
                 return []
@@ -123,6 +122,6 @@ def adopt_shards(recipe: Recipe, folder: Path, shards: Sequence[Path]) -> None:
     for shard in shards:
         if not (shard / "recipe.json").exists():
             raise RunFolderError(f"{shard} is not the folder of a run: it has no recipe.json. Correct the path.")
-        refuse_another_recipe(Workshop(recipe, shard))
+        reject_another_recipe(Workshop(recipe, shard))
     with RunFolder(folder).locked():
         merge_journals(folder / JOURNAL, [shard / JOURNAL for shard in shards])

@@ -65,7 +65,7 @@ def completion_requests(
                 f"generation.wordings asks for {kind!r}, but no configuration has {kind}_wordings; add some"
             )
         planned.extend(rows)
-    _refuse_equal_ids(planned)
+    _reject_equal_ids(planned)
     return planned
 
 
@@ -134,7 +134,7 @@ def _planned(prompt: Prompt, configuration: str, kind: WordingKind, system_promp
     )
 
 
-def _refuse_equal_ids(planned: Sequence[PlannedCompletion]) -> None:
+def _reject_equal_ids(planned: Sequence[PlannedCompletion]) -> None:
     for id, times in Counter(row.request.id for row in planned).items():
         if times > 1:
             raise DataError(

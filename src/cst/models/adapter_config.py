@@ -50,7 +50,7 @@ def lora_config(folder: Path) -> LoraConfig:
     values = read_json(folder / ADAPTER_FILES[0])
     if not isinstance(values, dict) or cast(dict[str, Any], values).get("peft_type") != "LORA":
         raise ModelError(f"{folder / ADAPTER_FILES[0]} describes no LoRA adapter. Only LoRA adapters can be used.")
-    _refuse_strange(cast(dict[str, Any], values), folder)
+    _reject_strange(cast(dict[str, Any], values), folder)
     asked = {key: values[key] for key in _HONOURED if values.get(key) is not None}
     try:
         return LoraConfig(task_type="CAUSAL_LM", **asked)
@@ -60,7 +60,7 @@ def lora_config(folder: Path) -> LoraConfig:
         ) from error
 
 
-def _refuse_strange(values: dict[str, Any], folder: Path) -> None:
+def _reject_strange(values: dict[str, Any], folder: Path) -> None:
     usual = LoraConfig()
     for key, value in values.items():
         is_known = key in _HONOURED or key in _OF_NO_EFFECT

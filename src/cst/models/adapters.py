@@ -108,7 +108,7 @@ def load_adapter(model: PreTrainedModel, adapter: str | Path) -> PeftModel:
     """
     folder = adapter_folder(adapter)
     config, weights = lora_config(folder), load_tensors(folder / WEIGHTS_FILE)
-    _refuse_embeddings(weights, model, folder)
+    _reject_embeddings(weights, model, folder)
     try:
         wrapped = _wrap(model, config)
         result: Any = set_peft_model_state_dict(wrapped, weights)
@@ -121,7 +121,7 @@ def load_adapter(model: PreTrainedModel, adapter: str | Path) -> PeftModel:
     return wrapped.eval()
 
 
-def _refuse_embeddings(weights: Iterable[str], model: PreTrainedModel, folder: Path) -> None:
+def _reject_embeddings(weights: Iterable[str], model: PreTrainedModel, folder: Path) -> None:
     """An adapter may add to embeddings and head, but not bring its own; and add to none where both are one tensor."""
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     names = [name for name, module in model.named_modules() if module in ends]

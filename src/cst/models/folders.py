@@ -83,7 +83,7 @@ def _local(path: str, kind: str, wanted: Sequence[str], ignored: Sequence[str] =
         ) from error
 
 
-def refuse_code(folder: Path) -> None:
+def reject_code(folder: Path) -> None:
     """No file of the folder may ask for code of its own: running it would be running a stranger's program.
 
     Raises:

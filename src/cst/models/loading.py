@@ -30,11 +30,11 @@ from cst.models.folders import (
     first_line,
     folder_fingerprint,
     local_folder,
-    refuse_code,
+    reject_code,
     template_text,
     weight_files,
 )
-from cst.models.quantization import Quantization, differentiable, quantization_config, refuse_quantized
+from cst.models.quantization import Quantization, differentiable, quantization_config, reject_quantized
 from cst.models.rendering import Renderer, SystemPolicy
 from cst.store import fingerprint
 
@@ -99,7 +99,7 @@ def load_model(
         RenderingError: the tokenizer has no chat template, or an unusable one.
     """
     folder = local_folder(path)
-    refuse_code(folder)
+    reject_code(folder)
     weights = weight_files(folder)
     tuned = None if adapter is None else adapter_folder(adapter)
     template = None if chat_template is None else template_text(Path(chat_template))
@@ -132,7 +132,7 @@ def load_classifier(path: str, *, dtype: Dtype = "auto", device: str | None = No
             or it is a model without a classifier's head, or the device isn't there.
     """
     folder = local_folder(path)
-    refuse_code(folder)
+    reject_code(folder)
     weights = weight_files(folder)
     tokenizer = load_tokenizer(path)
     place = _place(device)
@@ -159,7 +159,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         ModelError: there is none, or it needs its own code, or its files are damaged.
     """
     folder = local_folder(path)
-    refuse_code(folder)
+    reject_code(folder)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ModelError(
             f"No tokenizer in {folder}: none of {', '.join(TOKENIZER_FILES[:4])}, ... is there. "
@@ -215,7 +215,7 @@ def _load_weights(
     try:
         with _quiet():
             config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            refuse_quantized(config, folder)
+            reject_quantized(config, folder)
             loaded: Any = kind.from_pretrained(
                 folder,
                 config=config,

@@ -94,7 +94,7 @@ def mix(rows: Sequence[Unit], weights: Mapping[str, float], *, seed: int = 0) ->
     by_task: dict[str, dict[Unit, list[int]]] = {}
     for index, unit in enumerate(rows):
         by_task.setdefault(unit.task, {}).setdefault(unit, []).append(index)
-    _refuse_weights(weights, by_task)
+    _reject_weights(weights, by_task)
     available = {task: sum(map(len, units.values())) for task, units in by_task.items()}
     drawn = [False] * len(rows)
     for task, count in counts(weights, _most(weights, available)).items():
@@ -127,7 +127,7 @@ def _most(weights: Mapping[str, float], available: Mapping[str, int]) -> int:
     return min(int(available[task] * total / Fraction(weight)) for task, weight in weights.items() if weight > 0)
 
 
-def _refuse_weights(weights: Mapping[str, float], by_task: Mapping[str, object]) -> None:
+def _reject_weights(weights: Mapping[str, float], by_task: Mapping[str, object]) -> None:
     unweighted, unknown = sorted(by_task.keys() - weights.keys()), sorted(weights.keys() - by_task.keys())
     if unknown:
         raise DataError(f"The mix names the tasks {unknown}, but there are only rows of {sorted(by_task)}. Correct it.")
@@ -150,7 +150,7 @@ def under_configurations(
     """
     found = [(row, configuration_of(row, configurations)) for row in rows]
     if names:
-        _refuse_unknown([row for row, name in found if name is None], len(found))
+        _reject_unknown([row for row, name in found if name is None], len(found))
     named = [(row if name is None else row.model_copy(update={"configuration": name}), name) for row, name in found]
     return [row for row, name in named if not names or name in names]
 
@@ -169,7 +169,7 @@ def configuration_of(row: Preference, configurations: Sequence[SafetyConfigurati
     return unworded[0] if row.system_prompt and len(unworded) == 1 else None
 
 
-def _refuse_unknown(rows: Sequence[Preference], n: int) -> None:
+def _reject_unknown(rows: Sequence[Preference], n: int) -> None:
     if not rows:
         return
     found = Counter((row.task, row.system_prompt or "") for row in rows)

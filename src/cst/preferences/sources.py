@@ -16,12 +16,13 @@ from typing import Generic, TypeAlias, TypeVar
 from pydantic import ValidationError
 
 from cst.errors import DataError
-from cst.integrity import refuse_damaged
+from cst.integrity import reject_damaged
+from cst.preferences.files import RowFault
 from cst.preferences.formats import IDENTITY, Format, named, nearest_to, recognised
 from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS, one_column
-from cst.preferences.rows import BadRow, Row, RowFault, good_rows, optional_text_of, read_rows
+from cst.preferences.rows import BadRow, Row, good_rows, optional_text_of, read_rows
 from cst.preferences.tables import HUB, hub_name
 from cst.records import Demonstration, Preference, Prompt
 from cst.store import first_complaint
@@ -181,7 +182,7 @@ def _found(
 
 
 def _good(found: Iterable[Found[R] | BadRow], source: Source, reading: Reading) -> Iterator[R]:
-    refuse_damaged(source)
+    reject_damaged(source)
     unread: set[str] = set()
     kept = good_rows(found, source, quarantine=reading.quarantine, skip_bad_rows=reading.skip_bad_rows)
     for each in kept:
@@ -200,7 +201,7 @@ def _format_of(row: Row, formats: Sequence[Format[R]], reading: Reading, before:
             f"has the columns {sorted(row)}, which fit no format that cst reads. The nearest is {nearest.name}, which "
             f"also needs {needed}. Name the format, or map your columns to its own."
         )
-    known.refuse_misfit(row)
+    known.reject_misfit(row)
     return known
 
 

@@ -30,7 +30,7 @@ def split(
     Raises:
         DataError: The shares don't sum to 1, or there isn't one group index for each row.
     """
-    _refuse_shares(shares)
+    _reject_shares(shares)
     texts = [text_of_turns(row) for row in rows]
     groups = near_duplicate_groups(texts) if groups is None else groups
     if len(groups) != len(rows) or any(first > index for index, first in enumerate(groups)):
@@ -96,6 +96,6 @@ def part_of(key: str, shares: Mapping[str, float], *, seed: int = 0) -> str:
     return max(shares, key=shares.__getitem__)  # what rounding left over of the sum
 
 
-def _refuse_shares(shares: Mapping[str, float]) -> None:
+def _reject_shares(shares: Mapping[str, float]) -> None:
     if not shares or min(shares.values()) < 0 or not math.isclose(sum(shares.values()), 1):
         raise DataError(f"The shares {dict(shares)} don't sum to 1 without a negative one. Correct them.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, final
 
+from cst.distribution import install_command
 from cst.errors import DataError
 from cst.preferences.files import NumberedRow, Row, RowFault, Unreadable, as_it_stood, checked, opened
 
@@ -85,7 +86,7 @@ def parquet_rows(path: Path) -> Iterator[NumberedRow]:
         import pyarrow as pa
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise DataError(f"{path} is parquet, which takes pyarrow to read: pip install 'cst[data]'.") from error
+        raise DataError(f"{path} is parquet. Install pyarrow to read it: {install_command('data')}.") from error
     number = 0
     with opened(path) as file:
         try:
@@ -153,7 +154,7 @@ def hub_rows(name: str) -> Iterator[NumberedRow]:
         from datasets import load_dataset
         from datasets.exceptions import DatasetsError
     except ImportError as error:
-        raise DataError(f"{name} is on the hub, which takes datasets to read: pip install 'cst[data]'.") from error
+        raise DataError(f"{name} is on the hub, which takes datasets to read: {install_command('data')}.") from error
     named = hub_name(name)
     try:
         found = load_dataset(named.path, named.config, split=named.split, revision=named.revision, streaming=True)

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from cst.chat.base import ChatModel
 from cst.errors import DataError, RecipeError
 from cst.near_duplicates import Numbered
-from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisMethod, SynthesisSettings
+from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisMethod, SynthesisSettings
 from cst.records import Drop, Message, Prompt, ResponsePair, Side
 from cst.store import seed_of
 from cst.synthesis.drafts import Asking, Draft, DraftRequest, DraftStep, Made, make_pairs, step_name
@@ -96,7 +96,7 @@ def synthesize_in_chunks(
     casts = [cast(method, known) for method in settings.methods]
     remaining = enumerate(prompts)
     while chunk := list(islice(remaining, PROMPTS_AT_ONCE)):
-        _refuse_unclaimed((prompt for _, prompt in chunk), settings)
+        _reject_unclaimed((prompt for _, prompt in chunk), settings)
         drops = [Drop(prompt_id=p.id, task=p.task, reason=out[number]) for number, p in chunk if number in out]
         asked = [prompt for number, prompt in chunk if number not in out]
         made = [
@@ -107,7 +107,7 @@ def synthesize_in_chunks(
         yield Synthesis(tuple(pairs), (*drops, *(drop for _, some in made for drop in some), *faulty))
 
 
-def _refuse_unclaimed(prompts: Iterable[Prompt], settings: SynthesisSettings) -> None:
+def _reject_unclaimed(prompts: Iterable[Prompt], settings: SynthesisSettings) -> None:
     claimed = [task for method in settings.methods for task in method.tasks]
     for prompt in prompts:
         if claimed.count(prompt.task) != 1:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from cst.chat.base import ChatReply, ChatRequest, Pace, Sampling
+from cst.chat.base import ChatReply, ChatRequest, Pace
 from cst.chat.budget import CHARACTERS_PER_TOKEN, Estimate, estimate
 from cst.chat.journal import Call
 from cst.chat.journalled import Journalled
 from cst.errors import RecipeError
 from cst.near_duplicates import Numbered
-from cst.recipe import SynthesisSettings
-from cst.records import Prompt, Record
+from cst.recipe.synthesis import SynthesisSettings
+from cst.records import Prompt, Record, Sampling
 from cst.store import record_writer, seed_of
 from cst.synthesis.critique import Synthesis, synthesize_in_chunks
 from cst.synthesis.gates import SynthesisSummary

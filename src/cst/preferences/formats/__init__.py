@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 from cst.errors import DataError
-from cst.preferences.files import shown
-from cst.preferences.rows import Row, RowFault, text_of
+from cst.preferences.files import RowFault, shown
+from cst.preferences.rows import Row, text_of
 from cst.records import Demonstration, Preference, Prompt
 
 R = TypeVar("R", Prompt, Preference, Demonstration)
@@ -52,7 +52,7 @@ class Format(Generic[R]):
         has_all = all(name in row and kind_of(row[name]) in kinds for name, kinds in self.needs.items())
         return has_all and not any(name in row for name in self.lacks)
 
-    def refuse_misfit(self, row: Row) -> None:
+    def reject_misfit(self, row: Row) -> None:
         """Say what keeps a row from being in this format.
 
         Raises:

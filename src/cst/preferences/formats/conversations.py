@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from cst.preferences.files import shown
-from cst.preferences.rows import Row, RowFault
+from cst.preferences.files import RowFault, shown
+from cst.preferences.rows import Row
 from cst.records import Demonstration, Message, Preference, Prompt
 
 

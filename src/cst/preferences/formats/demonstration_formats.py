@@ -7,6 +7,7 @@ arXiv 2309.07875), `system` and `history` beside them LLaMA-Factory's (`data/REA
 
 from collections.abc import Callable, Sequence
 
+from cst.preferences.files import RowFault
 from cst.preferences.formats import TEXT, Format, Kind
 from cst.preferences.formats.conversations import (
     Said,
@@ -21,7 +22,7 @@ from cst.preferences.formats.conversations import (
     said_of,
     with_input,
 )
-from cst.preferences.rows import Row, RowFault, optional_text_of, text_of
+from cst.preferences.rows import Row, optional_text_of, text_of
 from cst.records import Demonstration, Message
 
 MESSAGES: tuple[Kind, ...] = ("messages",)

@@ -7,7 +7,7 @@ those of trl 1.16 (`trl/data_utils.py`), axolotl (`prompt_strategies/dpo`) and L
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 
-from cst.preferences.files import shown
+from cst.preferences.files import RowFault, shown
 from cst.preferences.formats import TEXT, Format, Kind
 from cst.preferences.formats.conversations import (
     Said,
@@ -24,7 +24,7 @@ from cst.preferences.formats.conversations import (
     said_in,
     said_of,
 )
-from cst.preferences.rows import Row, RowFault, optional_text_of, text_of
+from cst.preferences.rows import Row, optional_text_of, text_of
 from cst.records import Message, Preference
 
 MESSAGES: tuple[Kind, ...] = ("messages",)

@@ -7,6 +7,7 @@
 
 from collections.abc import Callable
 
+from cst.preferences.files import RowFault
 from cst.preferences.formats import TEXT, Format
 from cst.preferences.formats.conversations import (
     Said,
@@ -18,7 +19,7 @@ from cst.preferences.formats.conversations import (
     said_of,
     with_input,
 )
-from cst.preferences.rows import Row, RowFault, optional_text_of, text_of
+from cst.preferences.rows import Row, optional_text_of, text_of
 from cst.records import Message, Prompt
 
 
