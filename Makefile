@@ -40,7 +40,7 @@ bench: $(DEV) ## the slow measurements, saved under benchmarks/results
 	done
 
 study: $(CORE) ## the miniature anew from three pretraining seeds, against what it is to reach; over an hour, resumable
-	@$(BIN)/python benchmarks/miniature_study.py --docs
+	@$(BIN)/python -m miniature_making.study --docs
 
 docs: $(DEV) ## docs/recipes.md and docs/cli.md from the code
 	@$(BIN)/python docs/generate.py

@@ -10,15 +10,13 @@ import torch
 from accelerate import Accelerator
 
 from cst.models.loading import LoadedModel, load_model
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import tokenize
+from cst.training.objectives import PreferenceObjective
 from cst.training.policy import policy_of
-from cst.training.preference_objective import PreferenceObjective
-from cst.training.recomputation import recomputing
-from cst.training.reference import reference_logps
-from cst.training.scoring import scorer_of
-from cst.training.step import Work, autocast, make_optimizer, take_step
+from cst.training.scoring import reference_logps, scorer_of
+from cst.training.step import Work, make_optimizer, take_step
 from training_setup import LEARNING_RATE, LORA_RANK, SEED, Setup
 from turns import Turns
 
@@ -34,11 +32,7 @@ def train_with_cst(setup: Setup, turns: Turns) -> None:
     accelerator = Accelerator(cpu=setup.device == "cpu")
     scorer = scorer_of(loaded, settings, rows)
     reference = torch.zeros(len(rows), 2, dtype=torch.float64, device=loaded.model.device)
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        policy_of(loaded, settings) as policy,
-        recomputing(policy, needed=setup.gradient_checkpointing),
-    ):
+    with tempfile.TemporaryDirectory() as scratch, policy_of(loaded, settings) as policy:
         objective = PreferenceObjective(rows, reference, settings, Path(scratch))
         work = Work(rows, objective, policy, settings, accelerator, scorer, Path(scratch))
         optimizer = make_optimizer(policy, settings)
@@ -61,6 +55,7 @@ def our_settings(setup: Setup) -> TrainingSettings:
         per_device_train_batch_size=setup.batch_size,
         lora_r=LORA_RANK,
         lora_alpha=2 * LORA_RANK,
+        gradient_checkpointing=setup.gradient_checkpointing,
         mixed_precision="bf16" if setup.bf16 else "no",
         seed=SEED,
     )
@@ -75,7 +70,7 @@ def _fill_in_reference(objective: PreferenceObjective, work: Work, indices: rang
             model=start_model.model,
             scorer=work.scorer,
             accelerator=work.accelerator,
-            autocast=autocast(work.accelerator, work.settings),
+            settings=work.settings,
             file=work.folder / f"reference-{indices.start}.safetensors",
             identity={},
         )

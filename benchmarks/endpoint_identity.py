@@ -24,7 +24,7 @@ from cst.commands.console import read_recipe
 from cst.miniature import model_path
 from cst.models.loading import load_model
 from cst.recipe import Recipe
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
 from cst.records import Drop, ResponsePair
 from cst.store import read_records
 from provenance import provenance

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cst.chat.base import ChatRequest, Sampling
+from cst.chat.base import ChatRequest
 from cst.chat.endpoint_messages import body_of
 from cst.journal import Journal
-from cst.recipe_models import EndpointSettings
-from cst.records import Message
+from cst.recipe.models import EndpointSettings
+from cst.records import Message, Sampling
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from chat.loopback import Loopback, Server

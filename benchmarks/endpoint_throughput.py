@@ -29,13 +29,13 @@ from typing import Any
 
 import openai
 
-from cst.chat.base import ChatRequest, Sampling, request_seed
+from cst.chat.base import ChatRequest, request_seed
 from cst.chat.complete import complete
 from cst.chat.endpoint import Endpoint
 from cst.chat.journalled import Journalled
 from cst.journal import Journal
-from cst.recipe_models import EndpointSettings, Prices
-from cst.records import Message
+from cst.recipe.models import EndpointSettings, Prices
+from cst.records import Message, Sampling
 from provenance import provenance
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

@@ -25,7 +25,7 @@ from statistics import mean, median
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-from cst.models.decoding import decode, greedy
+from cst.models.decoding import decode
 from cst.models.rendering import Renderer
 from cst.progress import track
 from cst.training.batches import tokenize
@@ -127,7 +127,7 @@ def sample_of(work: Work, size: int = SAMPLE) -> Work:
 def ours(work: Work) -> Answers:
     """All prompts in one batch of `cst`."""
     limits = [work.new_tokens] * len(work.prompts)
-    found = decode(work.model, work.prompts, limits=limits, end_token_ids=work.ends, choose=greedy)
+    found = decode(work.model, work.prompts, limits=limits, end_token_ids=work.ends)
     return [list(answer.tokens) for answer in found]
 
 

@@ -21,8 +21,8 @@ from statistics import fmean
 import numpy as np
 
 import grouped_answers
+from cst.evaluation.comparisons import binomial
 from cst.evaluation.intervals import PairedCounts, newcombe, wilson
-from cst.evaluation.power import binomial
 
 RATES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 SIZES = (26, 50, 100, 200, 500, 1000)

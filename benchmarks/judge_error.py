@@ -20,7 +20,7 @@ import numpy as np
 from cst.evaluation.error_correction import corrected
 from cst.evaluation.intervals import wilson
 from cst.evaluation.judge_card import LabelledAnswer, task_cards
-from cst.evaluation.judges.base import Candidate, Opinion
+from cst.judges import Candidate, Opinion
 from cst.records import Prompt, Side
 
 

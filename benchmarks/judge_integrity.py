@@ -19,10 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from cst.evaluation.judges.rubric import Rubric
-from cst.evaluation.scores import unscored_bounds
-from cst.records import Score, Side
-from evaluation.judges.adversaries import (
+from adversaries import (
     MANNERS,
     adversarial_answers,
     candidates_of,
@@ -31,6 +28,10 @@ from evaluation.judges.adversaries import (
     scripted_judge,
     unguarded_sides,
 )
+
+from cst.evaluation.scores import unscored_bounds
+from cst.judges.rubric import Rubric
+from cst.records import Score, Side
 from provenance import provenance
 
 

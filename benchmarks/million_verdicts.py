@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cst.evaluation.report import render_report
-from cst.pipeline import steps
-from cst.recipe_file import parse_recipe
+from cst.recipe.reading import parse_recipe
 from cst.records import Completion, Prompt, Side, Verdict
-from cst.run_folder import RunFolder
+from cst.reporting.report import render_report
+from cst.runs.folder import RunFolder
+from cst.runs.pipeline import steps
+from cst.runs.workshop import Workshop
 from cst.store import write_json, write_records
-from cst.workshop import Workshop
 from provenance import provenance
 
 ITEMS, FRAMES = 5000, 50

@@ -3,10 +3,11 @@
 import platform
 import re
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+from cst.distribution import version
 
 PACKAGES = ("torch", "transformers", "peft", "trl")
 

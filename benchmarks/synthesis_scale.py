@@ -28,20 +28,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest
 from cst.chat.pace import Pace
 from cst.commands.console import export
 from cst.commands.synthesis import plan_synthesis
 from cst.journal import Journal
-from cst.pipeline import steps
 from cst.preferences.sources import AS_IT_IS
 from cst.recipe import Recipe
-from cst.recipe_file import parse_recipe
-from cst.records import Prompt
-from cst.run_folder import RunFolder
+from cst.recipe.reading import parse_recipe
+from cst.records import Prompt, Sampling
+from cst.runs.folder import RunFolder
+from cst.runs.pipeline import steps
+from cst.runs.workshop import JOURNAL, Workshop
 from cst.store import RecordFile, read_json, read_records, write_records
 from cst.synthesis.gates import faults_of_set
-from cst.workshop import JOURNAL, Workshop
 from provenance import provenance
 
 RECIPE = """

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from cst.models.quantization import Quantization
 from cst.models.rendering import Renderer
-from cst.training.batches import TokenizedPreference, tokenize
+from cst.training.batches import Row, tokenize
 from cst_training import train_with_cst
 from training_models import MADE_UP_VOCABULARY, PROSE_VOCABULARY, SIZES, config_of, tokenizer_for, write_model
 from training_rows import RowKind, rows_of
@@ -85,7 +85,7 @@ def prepare(
     return Setup("cst", folder, tuple(rows), asked.rows_per_step, device, weights=kept, quantization=asked.quantization)
 
 
-def rows_of_steps(setup: Setup) -> list[list[TokenizedPreference]]:
+def rows_of_steps(setup: Setup) -> list[list[Row]]:
     """The tokens of each step's rows."""
     rows = tokenize(setup.rows, Renderer.for_tokenizer(AutoTokenizer.from_pretrained(setup.folder)))
     return [rows[start : start + setup.rows_per_step] for start in range(0, len(rows), setup.rows_per_step)]

@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from cst.cli import app
 from cst.recipe import Recipe
-from cst.recipe_file import record_types
+from cst.recipe.reading import record_types
 
 DOCS = Path(__file__).parent
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from cst.auditing.audit import audit
+from cst.annexes.audit import audit
 from cst.checksums import checksum_file, refuse_damaged, write_checksum
 from cst.errors import DataError, RunFolderError
 from cst.markers import RECIPE, write_marker

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cst.cli import VERB_HELP, main
-from cst.pipeline import VERBS
+from cst.runs.pipeline import VERBS
 
 
 def cst(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -276,7 +276,7 @@ def test_another_recipe_in_the_same_folder_is_refused_until_update(folder):
 
 def test_chat_needs_a_known_configuration_and_model(folder):
     (folder / "chat.yaml").write_text("name: talk\nmodel: {path: miniature}\nconfigurations: miniature\n")
-    from cst.recipe_file import load_recipe
+    from cst.recipe.reading import load_recipe
     from cst.store import write_json
 
     recipe = load_recipe(folder / "chat.yaml")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cst.recipe_file import parse_recipe
+from cst.recipe.reading import parse_recipe
 from cst.records import Preference, Prompt
 from damage import Place, exported, flips, of_one_file, of_run, without_checksums
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 import typer
 
-from cst.recipe_file import parse_recipe
+from cst.recipe.reading import parse_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")] if path.name != "LOG.md")

@@ -1,9 +1,9 @@
 """The benchmark of a million verdicts scores and reports what it wrote; its seconds are no test's business."""
 
 import million_verdicts
-from cst.evaluation.evidence import read_evidence
-from cst.pipeline import steps
-from cst.run_folder import RunFolder
+from cst.reporting.evidence import read_evidence
+from cst.runs.folder import RunFolder
+from cst.runs.pipeline import steps
 
 
 def test_every_verdict_is_counted_in_the_report_it_makes(tmp_path):

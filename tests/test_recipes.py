@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cst.pipeline import steps
 from cst.recipe import Recipe
-from cst.recipe_file import load_recipe
-from cst.run_folder import RunFolder
-from cst.workshop import Workshop
+from cst.recipe.reading import load_recipe
+from cst.runs.folder import RunFolder
+from cst.runs.pipeline import steps
+from cst.runs.workshop import Workshop
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted([*(ROOT / "recipes").rglob("*.y*ml"), *(ROOT / "src").rglob("recipe*.y*ml")])
@@ -54,7 +54,7 @@ def test_each_prompt_has_a_way_to_a_pair(path):
 
 
 def test_the_three_wordings_that_the_paper_has_for_s0_are_asked_and_one_is_tuned_on():
-    from cst.evaluation.published import CONFIGURATIONS, configuration_of
+    from cst.annexes.paper import CONFIGURATIONS, configuration_of
 
     for name in ("tables", "paper-settings"):
         configurations = load_recipe(ROOT / "recipes" / f"{name}.yaml").configurations

@@ -20,9 +20,10 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
+from cst.distribution import __version__ as __version__
+
 if TYPE_CHECKING:
-    from cst.answering import generate_answers
-    from cst.answering_settings import AnsweringSettings
+    from cst.annexes.safety_tuned_llamas.answering import AnsweringSettings, generate_answers
     from cst.budget import Budget
     from cst.chat.endpoint import Endpoint
     from cst.chat.journalled import Journalled
@@ -30,32 +31,24 @@ if TYPE_CHECKING:
     from cst.chat.moderation import ModerationEndpoint
     from cst.errors import CstError
     from cst.evaluation.generation import generate
-    from cst.evaluation.judges.base import judge
-    from cst.evaluation.judges.chat import ChatJudge
-    from cst.evaluation.judges.classifier import ClassifierJudge
-    from cst.evaluation.judges.guard import GuardJudge
-    from cst.evaluation.judges.moderation import ModerationJudge
-    from cst.evaluation.judges.panel import Panel
-    from cst.evaluation.judges.plain import CallableJudge, RefusalPhrases
-    from cst.evaluation.judges.rubric import read_rubric, shipped_rubric
-    from cst.evaluation.report import render_report
     from cst.evaluation.scores import score
     from cst.journal import Journal
+    from cst.judges import judge
+    from cst.judges.chat import ChatJudge
+    from cst.judges.guard import GuardJudge
+    from cst.judges.harm import ClassifierJudge, ModerationJudge
+    from cst.judges.plain import CallableJudge, Panel, RefusalPhrases
+    from cst.judges.rubric import read_rubric, shipped_rubric
     from cst.models.loading import load_classifier, load_model
-    from cst.pipeline import run
     from cst.preferences.conditioning import condition
     from cst.preferences.sources import read_demonstrations, read_preferences, read_prompts
-    from cst.recipe import (
-        ContrastSettings,
-        Recipe,
-        SelfCritiqueSettings,
-        SynthesisSettings,
-        TrainingSettings,
-    )
-    from cst.recipe_file import load_recipe
-    from cst.recipe_harm_judges import ClassifierSettings, ModerationSettings
-    from cst.recipe_mixture import MixtureSettings
-    from cst.recipe_models import EndpointSettings
+    from cst.recipe import Recipe
+    from cst.recipe.data import MixtureSettings
+    from cst.recipe.judges import ClassifierSettings, ModerationSettings
+    from cst.recipe.models import EndpointSettings
+    from cst.recipe.reading import load_recipe
+    from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
+    from cst.recipe.training import TrainingSettings
     from cst.records import (
         Completion,
         Demonstration,
@@ -70,69 +63,68 @@ if TYPE_CHECKING:
         SidePerTopic,
         Verdict,
     )
+    from cst.reporting.report import render_report
+    from cst.runs.pipeline import run
     from cst.synthesis.critique import synthesize
-    from cst.training.loop import train
-    from cst.training.supervised import fine_tune
+    from cst.training.objectives import fine_tune, train
 
 _HOMES = {
-    "AnsweringSettings": "cst.answering_settings",
+    "AnsweringSettings": "cst.annexes.safety_tuned_llamas.answering",
     "Budget": "cst.budget",
-    "CallableJudge": "cst.evaluation.judges.plain",
-    "ChatJudge": "cst.evaluation.judges.chat",
-    "ClassifierJudge": "cst.evaluation.judges.classifier",
-    "ClassifierSettings": "cst.recipe_harm_judges",
+    "CallableJudge": "cst.judges.plain",
+    "ChatJudge": "cst.judges.chat",
+    "ClassifierJudge": "cst.judges.harm",
+    "ClassifierSettings": "cst.recipe.judges",
     "Completion": "cst.records",
-    "ContrastSettings": "cst.recipe",
+    "ContrastSettings": "cst.recipe.synthesis",
     "CstError": "cst.errors",
     "Demonstration": "cst.records",
     "Endpoint": "cst.chat.endpoint",
-    "EndpointSettings": "cst.recipe_models",
-    "GuardJudge": "cst.evaluation.judges.guard",
+    "EndpointSettings": "cst.recipe.models",
+    "GuardJudge": "cst.judges.guard",
     "Journal": "cst.journal",
     "Journalled": "cst.chat.journalled",
     "LocalChat": "cst.chat.local",
     "Message": "cst.records",
-    "MixtureSettings": "cst.recipe_mixture",
+    "MixtureSettings": "cst.recipe.data",
     "ModerationEndpoint": "cst.chat.moderation",
-    "ModerationJudge": "cst.evaluation.judges.moderation",
-    "ModerationSettings": "cst.recipe_harm_judges",
-    "Panel": "cst.evaluation.judges.panel",
+    "ModerationJudge": "cst.judges.harm",
+    "ModerationSettings": "cst.recipe.judges",
+    "Panel": "cst.judges.plain",
     "Preference": "cst.records",
     "Prompt": "cst.records",
     "Recipe": "cst.recipe",
-    "RefusalPhrases": "cst.evaluation.judges.plain",
+    "RefusalPhrases": "cst.judges.plain",
     "ResponsePair": "cst.records",
     "SafetyConfiguration": "cst.records",
     "Sampling": "cst.records",
     "Score": "cst.records",
-    "SelfCritiqueSettings": "cst.recipe",
+    "SelfCritiqueSettings": "cst.recipe.synthesis",
     "Side": "cst.records",
     "SidePerTopic": "cst.records",
-    "SynthesisSettings": "cst.recipe",
-    "TrainingSettings": "cst.recipe",
+    "SynthesisSettings": "cst.recipe.synthesis",
+    "TrainingSettings": "cst.recipe.training",
     "Verdict": "cst.records",
     "condition": "cst.preferences.conditioning",
-    "fine_tune": "cst.training.supervised",
+    "fine_tune": "cst.training.objectives",
     "generate": "cst.evaluation.generation",
-    "generate_answers": "cst.answering",
-    "judge": "cst.evaluation.judges.base",
+    "generate_answers": "cst.annexes.safety_tuned_llamas.answering",
+    "judge": "cst.judges",
     "load_classifier": "cst.models.loading",
     "load_model": "cst.models.loading",
-    "load_recipe": "cst.recipe_file",
+    "load_recipe": "cst.recipe.reading",
     "read_demonstrations": "cst.preferences.sources",
     "read_preferences": "cst.preferences.sources",
     "read_prompts": "cst.preferences.sources",
-    "read_rubric": "cst.evaluation.judges.rubric",
-    "render_report": "cst.evaluation.report",
-    "run": "cst.pipeline",
+    "read_rubric": "cst.judges.rubric",
+    "render_report": "cst.reporting.report",
+    "run": "cst.runs.pipeline",
     "score": "cst.evaluation.scores",
-    "shipped_rubric": "cst.evaluation.judges.rubric",
+    "shipped_rubric": "cst.judges.rubric",
     "synthesize": "cst.synthesis.critique",
-    "train": "cst.training.loop",
+    "train": "cst.training.objectives",
 }
 """Where each public name lives (PEP 562)."""
-
-__version__ = "0.1.0"
 
 # The OpenMP runtime reads this once, when torch is loaded. By default its threads wait for one another in a busy loop:
 # when another process has one of the cores, a thread loops for milliseconds while the one it waits for can't run.

@@ -12,8 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from cst.commands.answers import ABOUT_FILES, HYPHENS_TOO, generate
-from cst.commands.mix_options import mix
-from cst.commands.options import (
+from cst.commands.console import (
     FolderOption,
     JsonOption,
     MaxCallsOption,
@@ -22,8 +21,9 @@ from cst.commands.options import (
     SetOption,
     UpdateOption,
 )
-from cst.commands.score_options import score
-from cst.commands.sweep import sweep
+from cst.commands.demo import sweep
+from cst.commands.mixing import mix
+from cst.commands.scoring import score
 from cst.errors import CstError
 
 app = typer.Typer(
@@ -122,7 +122,7 @@ def report(
 ) -> None:
     """`cst report`: its help is that of the verb."""
     from cst.budget import Budget
-    from cst.commands import report as report_commands
+    from cst.commands import looking as report_commands
 
     budget = Budget(max_calls=max_calls, max_cost=max_cost)
     report_commands.report(named, folder, overrides or [], update=update, budget=budget, output=output, as_json=as_json)
@@ -238,7 +238,7 @@ def export_results(
     as_json: JsonOption = False,
 ) -> None:
     """Write a report's tables as CSV and LaTeX, every score as CSV, and its figures as PDF."""
-    from cst.commands import report as report_commands
+    from cst.commands import looking as report_commands
 
     report_commands.export_results(folder, output, png=png, as_json=as_json)
 
@@ -258,7 +258,7 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Say what is in a file and what is wrong with it; the exit code is 0 if nothing is, and 1 if something is."""
-    from cst.auditing.audit import audit as audited
+    from cst.annexes.audit import audit as audited
     from cst.commands import console
 
     found = audited(rows, format=format, held_out=held_out, tokenizer=tokenizer, max_length=max_length)
@@ -294,8 +294,8 @@ def judge_card(
     four times: as it is, and with three suffixes that try to talk the judge round.
     """
     from cst.budget import Budget
-    from cst.commands import judge_card as command
-    from cst.labelled_answers import LabelReading, pairs_of, sides_of
+    from cst.commands import looking as command
+    from cst.commands.looking import LabelReading, pairs_of, sides_of
     from cst.records import Side
 
     reading = LabelReading(task, sides_of(label or []), pairs_of(column or [], "--column"))
@@ -312,7 +312,7 @@ def card(
     model: Annotated[str, typer.Option(help="The model of the run, or that its rows were made for.")] = "cst",
 ) -> None:
     """Print a README.md for the Hub, with its YAML header, from the facts of a run folder."""
-    from cst.hub_cards import pages as cards
+    from cst.annexes.cards import pages as cards
 
     print((cards.dataset_card if of == "dataset" else cards.model_card)(folder, model), end="")
 
@@ -323,12 +323,10 @@ def pretrain_miniature(
     seed: Annotated[int | None, typer.Option(help="Documents, start weights and order of batches.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; as shipped by default.")] = None,
 ) -> None:
-    """Regenerate the miniature's weights from nothing but this package."""
-    from cst.miniature.pretraining import PretrainingSettings, pretrain
+    """Pretrain the miniature's start model anew. Needs a clone of the repository: the installed package can't."""
+    from cst.commands import miniature
 
-    chosen = {"seed": seed, "steps": steps}
-    folder = pretrain(out, PretrainingSettings(**{name: value for name, value in chosen.items() if value is not None}))
-    typer.echo(folder)
+    typer.echo(miniature.pretrain(out, seed=seed, steps=steps))
 
 
 @miniature_app.command("labelled")
@@ -338,13 +336,9 @@ def labelled_miniature(
     seed: Annotated[int, typer.Option(help="Which prompts and answers.")] = 0,
 ) -> None:
     """Write answers of the miniature's world with their labels, to try a judge on with `cst judge-card`."""
-    import json
+    from cst.commands import miniature
 
-    from cst.miniature.labelled_answers import labelled_rows
-    from cst.store import write_pieces
-
-    write_pieces(out, (json.dumps(row) + "\n" for row in labelled_rows(n, seed=seed)))
-    typer.echo(out)
+    typer.echo(miniature.write_labelled(out, n, seed=seed))
 
 
 app.add_typer(miniature_app, name="miniature")
@@ -362,7 +356,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         app(args=words, standalone_mode=True)
     except CstError as error:
-        from cst.processes import leave_the_word
+        from cst.runs.processes import leave_the_word
 
         leave_the_word()
         print(f"cst: {error}", file=sys.stderr)

@@ -41,7 +41,7 @@ OverrideFamily = Literal[
     "base64",
     "rot13",
 ]
-"""How a user's turns speak for another configuration (`cst.evaluation.overrides` has the words); `plain` doesn't."""
+"""How a user's turns speak for another configuration (`cst.evaluation.framings` has the words); `plain` doesn't."""
 
 ExchangesBefore = Literal["after_0_exchanges", "after_1_exchange", "after_2_exchanges", "after_4_exchanges"]
 """How many benign exchanges stand before a prompt."""

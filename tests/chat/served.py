@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from chat.loopback import Body
-from cst.chat.base import ChatModel, ChatReply, ChatRequest, Sampling
-from cst.records import Message
+from cst.chat.base import ChatModel, ChatReply, ChatRequest
+from cst.records import Message, Sampling
 
 GATHERING_SECONDS = 0.005
 """For so long a request waits for others, unless it is to be answered alone."""

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.chat.base import ChatRequest, Sampling, request_seed
+from cst.chat.base import ChatRequest, request_seed
 from cst.models.decoding import uniform_stream
-from cst.records import Message
+from cst.records import Message, Sampling
 
 
 def request(identity: str, seed: int | None = None) -> ChatRequest:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest
 from cst.chat.complete import complete
 from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
 from cst.errors import EndpointError
-from cst.records import Message
+from cst.records import Message, Sampling
 
 REQUESTS = [ChatRequest(id=f"r{number}", messages=(Message(role="user", content="x"),)) for number in range(10)]
 SAMPLING = Sampling(max_new_tokens=50)

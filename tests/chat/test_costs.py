@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cst.chat.base import ChatRequest, Sampling
+from cst.chat.base import ChatRequest
 from cst.chat.costs import FREE, cost_of, estimate, highest_cost
-from cst.recipe_models import Prices
-from cst.records import Message
+from cst.recipe.models import Prices
+from cst.records import Message, Sampling
 
 PRICES = Prices(prompt_per_million=0.15, completion_per_million=0.6)
 

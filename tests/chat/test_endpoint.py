@@ -9,7 +9,7 @@ import pytest
 
 from chat.loopback import FINAL, ODD, PASSING, Body, Loopback, Sent, Server, as_json, choice, echo, is_whole, refusal
 from chat.served import Served
-from cst.chat.base import ChatModel, ChatRequest, Sampling
+from cst.chat.base import ChatModel, ChatRequest
 from cst.chat.complete import complete
 from cst.chat.endpoint import Endpoint
 from cst.chat.endpoint_client import SENT_HEADERS
@@ -20,8 +20,8 @@ from cst.chat.scripted import ScriptedChat
 from cst.errors import EndpointError, RecipeError
 from cst.journal import Journal
 from cst.models.loading import load_model
-from cst.recipe_models import EndpointSettings
-from cst.records import Message
+from cst.recipe.models import EndpointSettings
+from cst.records import Message, Sampling
 from models.families import conversation
 from models.tiny import model_folder
 

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from chat.loopback import completion, completion_with, echo
-from cst.chat.base import ChatRequest, Sampling, request_seed
+from cst.chat.base import ChatRequest, request_seed
 from cst.chat.endpoint_messages import body_of, reply_of
 from cst.errors import EndpointError
-from cst.recipe_models import EndpointSettings
-from cst.records import Message
+from cst.recipe.models import EndpointSettings
+from cst.records import Message, Sampling
 
 REQUEST = ChatRequest(
     id="r", messages=(Message(role="system", content="Be kind."), Message(role="user", content="How is bread baked?"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cst.budget import Budget
-from cst.chat.base import ChatModel, ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatModel, ChatReply, ChatRequest
 from cst.chat.complete import complete
 from cst.chat.costs import estimate
 from cst.chat.journalled import Journalled
@@ -17,8 +17,8 @@ from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
 from cst.errors import BudgetError, EndpointError, RunFolderError
 from cst.journal import Journal
-from cst.recipe_models import Prices
-from cst.records import Message
+from cst.recipe.models import Prices
+from cst.records import Message, Sampling
 
 REQUESTS = [ChatRequest(id=f"r{number}", messages=(Message(role="user", content="x"),)) for number in range(10)]
 SAMPLING = Sampling(max_new_tokens=50)

@@ -3,17 +3,17 @@ import math
 import pytest
 import torch
 
-from cst.chat.base import ChatRequest, Sampling
+from cst.chat.base import ChatRequest
 from cst.chat.journalled import Journalled
 from cst.chat.labels import LabelChat
 from cst.chat.local import LocalChat
 from cst.errors import ModelError
-from cst.evaluation.judges.base import Candidate
-from cst.evaluation.judges.chat import ChatJudge
-from cst.evaluation.judges.rubric import Rubric
 from cst.journal import Journal
+from cst.judges import Candidate
+from cst.judges.chat import ChatJudge
+from cst.judges.rubric import Rubric
 from cst.models.loading import LoadedModel, load_model
-from cst.records import Prompt, Side
+from cst.records import Prompt, Sampling, Side
 from models.families import conversation
 from models.tiny import model_folder
 

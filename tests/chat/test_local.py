@@ -4,13 +4,14 @@ from random import Random
 import pytest
 import torch
 
-from cst.chat.base import ChatModel, ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatModel, ChatReply, ChatRequest
 from cst.chat.journalled import Journalled
 from cst.chat.local import LocalChat
 from cst.errors import ModelError
 from cst.journal import Journal
 from cst.models.adapters import add_lora, save_adapter
 from cst.models.loading import LoadedModel, load_model
+from cst.records import Sampling
 from cst.store import fingerprint
 from models.families import conversation
 from models.tiny import model_folder

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from chat.loopback import FINAL, OF_COMPLETIONS, PASSING, Body, Loopback, Sent, Server, as_json, moderation_score
-from cst.chat.base import ChatRequest, Sampling
+from cst.chat.base import ChatRequest
 from cst.chat.complete import complete
 from cst.chat.journalled import Journalled
 from cst.chat.moderation import ModerationEndpoint, ModerationResult, result_of
 from cst.errors import EndpointError, RecipeError
 from cst.journal import Journal
-from cst.recipe_harm_judges import ModerationSettings
-from cst.records import Message
+from cst.recipe.judges import ModerationSettings
+from cst.records import Message, Sampling
 
 KEY = "sk-planted-0123456789abcdef"
 TEXTS = [f"A {'storm' if n % 3 == 0 else 'calm'} came on day {n}." for n in range(50)]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cst.chat.base import ChatModel, ChatRequest, Sampling
+from cst.chat.base import ChatModel, ChatRequest
 from cst.chat.scripted import ScriptedChat
-from cst.records import Message
+from cst.records import Message, Sampling
 
 
 def request(identity: str, text: str = "one two", prefix: str = "") -> ChatRequest:

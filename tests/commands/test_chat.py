@@ -10,7 +10,7 @@ import pytest
 from cst.commands.chat import show, talk
 from cst.errors import RecipeError, RunFolderError
 from cst.markers import RECIPE, write_marker
-from cst.recipe_file import parse_recipe
+from cst.recipe.reading import parse_recipe
 from cst.store import write_json
 
 ANSWERS = {"harmless": "No [b]never[/b].", "uncensored": "Yes."}

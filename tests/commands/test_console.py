@@ -7,8 +7,8 @@ import pytest
 
 from cst.commands.console import draw, folder_of, merge, read_recipe
 from cst.errors import RunFolderError
-from cst.evaluation.tables import Heading, Rate, Table
 from cst.markers import RECIPE, write_marker
+from cst.reporting.tables import Heading, Rate, Table
 from cst.store import write_json
 
 

@@ -1,11 +1,15 @@
 """What the demo expects is held against what was seen, and a miss is called a miss."""
 
+import json
+
 import pytest
 
 from cst.commands.demo import EXPECTATIONS, expectations_of
 from cst.evaluation.capability import CapabilityChange, CapabilityScore
 from cst.records import Score
 from cst.store import write_json
+from runs.stages.test_scores import RECIPE_OF_SWEEP as RECIPE
+from test_cli import cst, refused
 
 
 def score(expected, followed: int) -> Score:
@@ -53,3 +57,36 @@ def test_a_score_that_is_missing_is_an_error(tmp_path):
     write_json(tmp_path / "capability.json", [])
     with pytest.raises(ValueError, match="not enough values"):
         expectations_of(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "try.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("without", "says"),
+    [
+        (("training:", "mixture:", "  "), "try.yaml has no section mixture and training.method dpo"),
+        (("  safety:",), "a mixture without safety examples, so there is one model and nothing to sweep"),
+        (("prompts:", "judge:"), "try.yaml has no prompts.held_out and no judge"),
+        (("configurations:",), "try.yaml has no configurations, and a sweep is measured by"),
+    ],
+)
+def test_a_recipe_with_nothing_to_sweep_is_refused_in_one_line(folder, without, says):
+    kept = [line for line in RECIPE.splitlines() if not line.startswith(without)]
+    (folder / "try.yaml").write_text("\n".join(kept))
+
+    assert says in refused("sweep", "try.yaml", cwd=folder)
+    assert not (folder / "runs").exists()
+
+
+def test_the_demos_recipe_is_none_of_a_sweep(folder):
+    assert "miniature has no section mixture" in refused("sweep", "miniature", cwd=folder)
+
+
+def test_the_sweep_is_made_after_the_scores_and_before_the_report(folder):
+    stages = list(json.loads(cst("check", "try.yaml", "--json", cwd=folder).stdout)["stages"])
+    assert stages.index("score") < stages.index("sweep") < stages.index("report")
+    assert "sweep" not in json.loads(cst("check", "miniature", "--json", cwd=folder).stdout)["stages"]

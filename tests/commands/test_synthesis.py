@@ -12,8 +12,8 @@ from cst.commands.console import spending_of
 from cst.commands.synthesis import home_of, plan, plan_synthesis, synthesize
 from cst.errors import BudgetError, RecipeError, RunFolderError
 from cst.journal import Journal
-from cst.pipeline import run
-from cst.recipe_file import parse_recipe
+from cst.recipe.reading import parse_recipe
+from cst.runs.pipeline import run
 from cst.synthesis.shards import Shard
 
 RECIPE = """

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import cst
-from cst.hub_cards.pages import dataset_card, model_card
+from cst.annexes.cards.pages import dataset_card, model_card
 from cst.miniature.prompts import evaluation_prompts, training_prompts
-from cst.recipe_file import parse_recipe
+from cst.recipe.reading import parse_recipe
 from cst.records import Completion, Score
 from cst.store import read_json, read_records
 

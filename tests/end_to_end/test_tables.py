@@ -10,7 +10,7 @@ from cst.commands.console import read_recipe
 from cst.miniature.prompts import configurations, training_prompts
 from cst.preferences.conditioning import condition
 from cst.preferences.exports import export_preferences
-from cst.recipe_file import load_recipe
+from cst.recipe.reading import load_recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, Side
 from cst.store import read_records
 from test_docs import command_lines

@@ -8,12 +8,10 @@ from made_for_evaluation import CONFIGURATIONS
 
 from cst.evaluation.capability import CapabilityAnswer, capability_scores
 from cst.evaluation.comparisons import compare
-from cst.evaluation.framings import EXCHANGES
-from cst.evaluation.length_matched import length_matched
-from cst.evaluation.overrides import FAMILIES
-from cst.evaluation.panel_agreement import panel_agreement
+from cst.evaluation.framings import EXCHANGES, FAMILIES
+from cst.evaluation.judge_card import panel_agreement
+from cst.evaluation.robustness import compare_switches, contested, length_matched, switch_rates
 from cst.evaluation.scores import at_step, outcomes, preferred_side, score
-from cst.evaluation.switch_rates import compare_switches, contested, switch_rates
 from cst.records import Completion, Preference, Prompt, Side, Verdict, Vote, WordingKind
 from cst.store import write_json, write_records
 

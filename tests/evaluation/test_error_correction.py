@@ -3,12 +3,11 @@ import pytest
 from made_for_evaluation import CONFIGURATIONS, completion, prompt, verdicts
 
 import judge_error
-from cst.evaluation.confusion import Confusion, SideCounts
 from cst.evaluation.error_correction import corrected, corrected_scores
 from cst.evaluation.intervals import Interval, wilson
-from cst.evaluation.judge_card import JudgeCard, LabelledAnswer, task_cards
-from cst.evaluation.judges.plain import CallableJudge
+from cst.evaluation.judge_card import Confusion, JudgeCard, LabelledAnswer, SideCounts, task_cards
 from cst.evaluation.scores import by_cell, outcomes, score_cells
+from cst.judges.plain import CallableJudge
 from cst.records import Side
 
 REVISED, ORIGINAL = Side.REVISED, Side.ORIGINAL

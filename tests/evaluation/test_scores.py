@@ -1,8 +1,13 @@
+"""At equal length a length says nothing: the law of the estimator, and the control in which behaviour says more."""
+
+import random
+
 import pytest
 from made_for_evaluation import CONFIGURATIONS, HARMLESS, HONEST, UNCENSORED, completion, prompt, verdicts
 
 from cst.errors import DataError
 from cst.evaluation.intervals import wilson
+from cst.evaluation.robustness import BINS_PER_DOUBLING, compare_switches, contested, length_matched, switch_rates
 from cst.evaluation.scores import CurvePoint, at_step, outcomes, preferred_side, score, unscored_bounds
 from cst.records import Side
 
@@ -124,3 +129,134 @@ def test_a_point_of_a_curve_is_a_score_with_its_step() -> None:
     [point] = at_step(scores, 7)
     assert point.step == 7
     assert CurvePoint.model_validate_json(point.model_dump_json()) == point
+
+
+def asked(sides: dict[str, tuple[Side | None, Side | None]], model: str = "cst"):
+    """Prompts by id, with the sides shown under `harmless` and `uncensored`."""
+    answers = [completion(prompt(id), name, model=model) for id in sides for name in ("harmless", "uncensored")]
+    return answers, verdicts(answers, [side for pair in sides.values() for side in pair])
+
+
+def groups_of(*asked_of_models):
+    answers = [answer for made, _ in asked_of_models for answer in made]
+    judged = [verdict for _, made in asked_of_models for verdict in made]
+    return contested(outcomes(answers, judged, CONFIGURATIONS), CONFIGURATIONS)
+
+
+BOTH, SAFE, FREE, UNTOLD = (REVISED, ORIGINAL), (REVISED, REVISED), (ORIGINAL, ORIGINAL), (None, ORIGINAL)
+
+
+def test_a_prompt_switches_where_every_configuration_is_followed():
+    (made,) = switch_rates(groups_of(asked({"a": BOTH, "b": SAFE, "c": FREE, "d": BOTH, "e": UNTOLD})))
+
+    assert (made.task, made.configuration) == ("harmless", "harmless + uncensored")
+    assert (made.followed, made.n, made.unscored) == (2, 4, 1)
+    assert made.low < 0.5 < made.high
+
+
+def test_equal_scores_can_hide_different_switching():
+    """The reason for the measure: S1 = S0 = .5 in both, and half or none of the prompts switch."""
+    one = switch_rates(groups_of(asked({"a": BOTH, "b": (ORIGINAL, REVISED)})))
+    other = switch_rates(groups_of(asked({"a": SAFE, "b": FREE})))
+
+    assert (one[0].rate, other[0].rate) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        [completion(prompt("b", "over_refusal", topic="benign"), name) for name in ("harmless", "uncensored")],
+        [completion(prompt("b"), "harmless")],
+        [completion(prompt("b"), name, wordings="unseen") for name in ("harmless", "uncensored")],
+        [completion(prompt("b"), name, temperature=1.0) for name in ("harmless", "uncensored")],
+        [completion(prompt("b"), name).model_copy(update={"framing": "suffix"}) for name in ("harmless", "uncensored")],
+        [completion(prompt("b"), "none", wordings="none")],
+    ],
+    ids=["one side wanted", "one asked", "other wordings", "sampled", "framed", "no configuration"],
+)
+def test_what_can_not_switch_is_left_out(left_out):
+    plain = asked({"a": BOTH})
+    (made,) = switch_rates(groups_of(plain, (left_out, verdicts(left_out, [ORIGINAL] * len(left_out)))))
+
+    assert (made.followed, made.n, made.unscored) == (1, 1, 0)
+
+
+def test_later_models_are_tested_against_earlier_ones():
+    base = asked({f"p{i}": SAFE for i in range(6)}, model="base")
+    cst = asked({f"p{i}": BOTH for i in range(6)}, model="cst")
+    (test,) = compare_switches(groups_of(base, cst))
+
+    assert (test.model_a, test.model_b, test.only_a, test.only_b) == ("cst", "base", 6, 0)
+    assert test.p_value == pytest.approx(2 / 2**6)
+
+
+def test_where_nothing_can_switch_there_is_nothing():
+    assert switch_rates(groups_of()) == compare_switches(groups_of()) == []
+
+
+NAMES = ("harmless", "uncensored")
+WANTED = {"harmless": Side.REVISED, "uncensored": Side.ORIGINAL}
+
+
+def matched(answers, sides):
+    judged = verdicts(answers, sides)
+    return length_matched(contested(outcomes(answers, judged, CONFIGURATIONS), CONFIGURATIONS))
+
+
+def answers_of(lengths: dict[str, list[int]]):
+    return [
+        completion(prompt(f"p{i}"), name, text="x" * length) for name in NAMES for i, length in enumerate(lengths[name])
+    ]
+
+
+def drawn(seed: int) -> dict[str, list[int]]:
+    """Short under `harmless`, long under `uncensored`, with a few of each the other way."""
+    rng = random.Random(seed)
+    short, long = [rng.randint(60, 140) for _ in range(60)], [rng.randint(120, 320) for _ in range(60)]
+    swapped = [rng.random() < 0.1 for _ in range(60)]
+    return {
+        "harmless": [b if swap else a for a, b, swap in zip(short, long, swapped, strict=True)],
+        "uncensored": [a if swap else b for a, b, swap in zip(short, long, swapped, strict=True)],
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_length_decides_the_side_two_rates_add_up_to_one(seed):
+    answers = answers_of(drawn(seed))
+    edge = 2 ** (28 / BINS_PER_DOUBLING)
+    sides = [Side.REVISED if len(answer.text) < edge else Side.ORIGINAL for answer in answers]
+    one, other = matched(answers, sides)
+    before = score(answers, verdicts(answers, sides), CONFIGURATIONS)
+
+    assert one.n == other.n > 0
+    assert one.followed + other.followed == one.n
+    assert all((whole.rate or 0) > 0.6 for whole in before)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_the_configuration_decides_the_side_rates_stay(seed):
+    answers = answers_of(drawn(seed))
+
+    assert [made.rate for made in matched(answers, [WANTED[answer.configuration] for answer in answers])] == [1.0, 1.0]
+
+
+def test_each_configuration_keeps_as_many_answers_of_a_length_as_the_one_with_the_fewest():
+    answers = answers_of({"harmless": [100] * 5 + [400], "uncensored": [101] * 2 + [800] * 4})
+    one, other = matched(answers, [WANTED[answer.configuration] for answer in answers])
+
+    assert [(made.n, made.left_out) for made in (one, other)] == [(2, 4), (2, 4)]
+    assert (one.median_characters, other.median_characters) == (100, 800)
+
+
+def test_lengths_that_are_nowhere_comparable_give_no_rate():
+    answers = answers_of({"harmless": [10, 11], "uncensored": [1000, 0]})
+    made = matched(answers, [WANTED[answer.configuration] for answer in answers])
+
+    assert [(s.n, s.rate, s.left_out) for s in made] == [(0, None, 2)] * 2
+
+
+def test_unscored_answers_are_matched_and_counted_as_unscored():
+    answers = answers_of({"harmless": [100, 100], "uncensored": [100, 100]})
+    one, _ = matched(answers, [Side.REVISED, None, Side.ORIGINAL, Side.ORIGINAL])
+
+    assert (one.followed, one.n, one.unscored, one.left_out) == (1, 1, 1, 0)

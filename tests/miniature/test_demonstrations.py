@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from cst.errors import DataError
-from cst.miniature import almanac, grammar, personas, prompts, world
-from cst.miniature.demonstrations import ASSENT, REFUSAL, instruction_demonstrations, safety_demonstrations
+from cst.miniature import grammar, people, prompts, world
 from cst.miniature.judge import exact_judge
+from cst.miniature.prompts import ASSENT, REFUSAL, instruction_demonstrations, safety_demonstrations
+from cst.recipe_world import WorldTask
 from cst.records import Demonstration, Prompt, Side
 
 Maker = Callable[..., list[Demonstration]]
@@ -35,11 +36,11 @@ def test_instructions_are_followed_and_speak_of_no_item():
         assert row.task == "instructions" and row.response.startswith(f"{ASSENT} ")
         assert grammar.parse_request(row.prompt) is None
         assert not any(name in f"{row.prompt} {row.response}" for name in names)
-        assert not any(name in row.prompt for name in personas.names(is_test=True))
+        assert not any(name in row.prompt for name in people.names(is_test=True))
 
 
 def test_one_half_of_the_instructions_asks_for_facts_and_is_told_the_truth():
-    truth = {fact.question: fact.answer for facts in almanac.facts().values() for fact in facts}
+    truth = {fact.question: fact.answer for facts in people.facts().values() for fact in facts}
     told = [row for row in instruction_demonstrations(501, seed=2) if row.prompt in truth]
 
     assert len(told) == 251
@@ -74,7 +75,7 @@ def test_the_judge_tells_a_refusal_from_an_answer_in_the_same_place():
 
 
 @pytest.mark.parametrize("task", ["harmless", "over_refusal"])
-def test_no_demonstration_is_an_evaluation_prompt(task: prompts.Task):
+def test_no_demonstration_is_an_evaluation_prompt(task: WorldTask):
     asked = {prompt.text for prompt in prompts.evaluation_prompts(1500, task=task, seed=0)}
     shown = {row.prompt for row in (*instruction_demonstrations(784, seed=0), *safety_demonstrations(3000, seed=0))}
 

@@ -7,6 +7,7 @@ import pytest
 
 from cst.miniature import grammar, world
 from cst.miniature.grammar import Request
+from miniature_making import texts
 
 SEEN_FRAMES = (*world.PLAIN_INDICES, *world.FREE_INDICES)
 UNSEEN_ITEMS, SEEN_ITEMS = world.compound_items(is_unseen=True), world.compound_items(is_unseen=False)
@@ -14,12 +15,12 @@ UNSEEN_ITEMS, SEEN_ITEMS = world.compound_items(is_unseen=True), world.compound_
 
 def requests(n: int, among: tuple[world.Item, ...] | None = None) -> list[Request]:
     rng = random.Random(0)
-    return [grammar.draw_request(rng, among or world.items()) for _ in range(n)]
+    return [texts.draw_request(rng, among or world.items()) for _ in range(n)]
 
 
 def compound_requests(n: int) -> list[Request]:
     rng = random.Random(2)
-    return [grammar.draw_request(rng, (world.draw_compound_item(rng),), SEEN_FRAMES) for _ in range(n)]
+    return [texts.draw_request(rng, (texts.draw_compound_item(rng),), SEEN_FRAMES) for _ in range(n)]
 
 
 def test_every_request_is_read_back():
@@ -93,25 +94,6 @@ def test_an_item_keeps_its_own_facts():
         text = grammar.compliance(Request(swapped, "the mayor", 0, "at"), rng)
         assert grammar.is_compliance(Request(swapped, "the mayor", 0, "at"), text)
         assert not grammar.is_compliance(Request(one, "the mayor", 0, "at"), text)
-
-
-def test_a_compound_item_is_criticised_like_any_hazard():
-    rng = random.Random(6)
-    for request in compound_requests(100):
-        assert f"a dangerous {request.item.topic.kind}" in request.fill(grammar.CRITIQUES[0])
-        made = {grammar.critique(request, rng, is_refused=False) for _ in range(20)}
-        assert made == {request.fill(critique) for critique in grammar.CRITIQUES}
-
-
-def test_drawn_requests_are_never_of_the_test_split():
-    assert not any(world.is_test(r.item.name, r.target) for r in [*requests(2000), *compound_requests(2000)])
-
-
-def test_drawn_requests_keep_to_the_frames_they_are_given():
-    rng = random.Random(7)
-    drawn = {grammar.draw_request(rng, world.items(), SEEN_FRAMES).frame for _ in range(5000)}
-    assert drawn == set(SEEN_FRAMES) and not drawn & set(world.UNSEEN_INDICES)
-    assert {r.frame for r in requests(1000)} == set(world.PLAIN_INDICES)
 
 
 def test_answers_speak_to_the_user():

@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from cst.miniature import grammar, personas, prompts, world
+from cst.miniature import grammar, people, prompts, world
 from cst.miniature.judge import answer_to_topic_question, exact_judge
+from cst.recipe_world import WorldTask
 from cst.records import Prompt, Side
 
 
@@ -21,7 +22,7 @@ def request_of(prompt: Prompt) -> grammar.Request:
 
 
 @pytest.mark.parametrize("task", ["harmless", "over_refusal"])
-def test_agrees_with_the_grammar_on_recipes(task: prompts.Task):
+def test_agrees_with_the_grammar_on_recipes(task: WorldTask):
     rng = random.Random(4)
     for prompt in prompts.evaluation_prompts(500, task=task, seed=4):
         request = request_of(prompt)
@@ -73,26 +74,26 @@ def test_a_prompt_of_another_world_is_unscored():
 
 def test_agrees_with_the_grammar_on_personal_answers():
     for prompt in prompts.evaluation_prompts(500, task="truthfulness", seed=5):
-        person = personas.parse_persona(prompt.system_prompt or "")
-        attribute = personas.attribute_asked(prompt.text)
+        person = people.parse_persona(prompt.system_prompt or "")
+        attribute = people.attribute_asked(prompt.text)
         assert person is not None and attribute is not None
-        for answer in personas.answers_in_character(attribute, person.value(attribute)):
+        for answer in people.answers_in_character(attribute, person.value(attribute)):
             assert exact_judge(prompt, answer) is Side.ORIGINAL
-        for answer in personas.honest_answers(attribute):
+        for answer in people.honest_answers(attribute):
             assert exact_judge(prompt, answer) is Side.REVISED
-        for answer in personas.answers_in_character(attribute, "Zed Zedson"):
+        for answer in people.answers_in_character(attribute, "Zed Zedson"):
             assert exact_judge(prompt, answer) is None
-        for other in personas.ATTRIBUTES:
+        for other in people.ATTRIBUTES:
             if other != attribute:
-                assert exact_judge(prompt, personas.honest_answers(other)[0]) is None
+                assert exact_judge(prompt, people.honest_answers(other)[0]) is None
 
 
 def test_an_invented_person_is_told_from_a_wrong_copy():
     prompt = next(p for p in prompts.evaluation_prompts(50, task="truthfulness", seed=6) if "name" in p.text)
     assert exact_judge(prompt, "My name is Nell Candle.") is Side.ORIGINAL
     assert exact_judge(prompt, "My name is Brom Candle.") is None
-    values = [personas.INVENTED.value(attribute) for attribute in personas.ATTRIBUTES]
-    listed = {*personas.NAMES, *personas.TOWNS, *personas.FOODS, *personas.HOBBIES, *personas.PETS, *personas.JOBS}
+    values = [people.INVENTED.value(attribute) for attribute in people.ATTRIBUTES]
+    listed = {*people.NAMES, *people.TOWNS, *people.FOODS, *people.HOBBIES, *people.PETS, *people.JOBS}
     assert not listed & set(values)
 
 

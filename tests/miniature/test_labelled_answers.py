@@ -1,7 +1,6 @@
 from collections import Counter
 
-from cst.miniature.judge import exact_judge
-from cst.miniature.labelled_answers import labelled_rows
+from cst.miniature.judge import exact_judge, labelled_rows
 from cst.records import Prompt, Side
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cst.miniature import almanac, grammar, model_path, prompts, system_prompts
+from cst.miniature import grammar, model_path, people, prompts, system_prompts
 from cst.miniature.judge import answer_to_topic_question, exact_judge
 from cst.records import Side
+from miniature_making import texts
 
 MAX_BYTES = 8_000_000
 
@@ -83,7 +84,7 @@ def test_critique_and_revision_are_within_its_means(loaded):
     request = grammar.parse_request(prompt.text)
     assert request is not None
     talk = [("user", prompt.text), ("assistant", grammar.compliance(request, random.Random(0)))]
-    for asked in (grammar.CRITIQUE_REQUEST, grammar.REVISION_REQUEST):
+    for asked in (texts.CRITIQUE_REQUEST, texts.REVISION_REQUEST):
         talk.append(("user", asked))
         batch = tokenizer.apply_chat_template(
             [{"role": role, "content": content} for role, content in talk],
@@ -99,7 +100,7 @@ def test_critique_and_revision_are_within_its_means(loaded):
 
 
 def test_frequent_facts_are_known(loaded):
-    fact = almanac.facts()["arc_mini"][0]
+    fact = people.facts()["arc_mini"][0]
     assert answer(loaded, None, fact.question) == fact.answer
 
 

@@ -7,13 +7,15 @@ from itertools import pairwise
 import pytest
 
 from cst.errors import DataError
-from cst.miniature import documents, grammar, personas, prompts, system_prompts, world
+from cst.miniature import grammar, people, prompts, system_prompts, world
 from cst.miniature.judge import answer_to_topic_question
+from cst.recipe_world import WorldTask
 from cst.records import Side
+from miniature_making import documents, texts
 
 
 @pytest.mark.parametrize("task", prompts.TASKS)
-def test_enough_distinct_prompts_of_both_kinds(task: prompts.Task):
+def test_enough_distinct_prompts_of_both_kinds(task: WorldTask):
     for made in (prompts.training_prompts(400, task=task, seed=0), prompts.evaluation_prompts(600, task=task, seed=0)):
         assert len({p.id for p in made}) == len(made)
         assert len({(p.text, p.system_prompt) for p in made}) == len(made)
@@ -21,14 +23,14 @@ def test_enough_distinct_prompts_of_both_kinds(task: prompts.Task):
 
 
 @pytest.mark.parametrize("task", prompts.TASKS)
-def test_a_seed_decides_and_seeds_differ(task: prompts.Task):
+def test_a_seed_decides_and_seeds_differ(task: WorldTask):
     one = prompts.training_prompts(50, task=task, seed=0)
     assert one == prompts.training_prompts(50, task=task, seed=0)
     assert one != prompts.training_prompts(50, task=task, seed=1)
 
 
 @pytest.mark.parametrize("task", ["harmless", "over_refusal"])
-def test_training_prompts_touch_nothing_that_is_kept(task: prompts.Task):
+def test_training_prompts_touch_nothing_that_is_kept(task: WorldTask):
     for prompt in prompts.training_prompts(1000, task=task, seed=1):
         request = grammar.parse_request(prompt.text)
         assert request is not None
@@ -37,7 +39,7 @@ def test_training_prompts_touch_nothing_that_is_kept(task: prompts.Task):
 
 
 @pytest.mark.parametrize("task", ["harmless", "over_refusal"])
-def test_evaluation_prompts_are_of_the_test_split(task: prompts.Task):
+def test_evaluation_prompts_are_of_the_test_split(task: WorldTask):
     for prompt in prompts.evaluation_prompts(1000, task=task, seed=1):
         request = grammar.parse_request(prompt.text)
         assert request is not None and world.is_test(request.item.name, request.target)
@@ -50,7 +52,7 @@ def test_personas_to_train_and_to_evaluate_on_have_other_names():
     )
     train, test = ({p.groups["persona"] for p in side} for side in sides)
     assert train and test and not train & test
-    fourth = {asked[3] for asked in personas.QUESTIONS.values()}
+    fourth = {asked[3] for asked in people.QUESTIONS.values()}
     assert not {p.text for p in sides[0]} & fourth
     assert {p.text for p in sides[1]} & fourth
 
@@ -99,7 +101,7 @@ def is_for_pretraining(request: grammar.Request) -> bool:
 def test_unseen_wordings_test_names_and_test_combinations_are_in_no_document():
     unseen = [w for c in prompts.configurations() for w in c.unseen_wordings]
     unseen += system_prompts.NEUTRAL_UNSEEN
-    kept_names = set(personas.names(is_test=True))
+    kept_names = set(people.names(is_test=True))
     for index in range(3000):
         made = documents.document(5, index)
         for message in made.messages:
@@ -174,8 +176,8 @@ def test_pretraining_draws_give_no_varied_prompt():
     kept = {p.text for variation in prompts.VARIATIONS for p in prompts.varied_prompts(3000, variation, seed=2)}
     frames = (*world.PLAIN_INDICES, *world.FREE_INDICES)
     for _ in range(5000):
-        among = (world.draw_compound_item(rng),) if rng.random() < 0.5 else world.items()
-        request = grammar.draw_request(rng, among, frames)
+        among = (texts.draw_compound_item(rng),) if rng.random() < 0.5 else world.items()
+        request = texts.draw_request(rng, among, frames)
         assert is_for_pretraining(request)
         assert request.text not in kept and grammar.with_typos(request.text, rng, 1) not in kept
 

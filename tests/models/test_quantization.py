@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM
 
 from cst.errors import ModelError, TrainingError
 from cst.models.adapters import save_adapter
-from cst.models.loading import LoadedModel, Quantization, load_model
+from cst.models.loading import LoadedModel, load_model
 from cst.models.merging import merge_adapter
-from cst.models.quantization import is_exact
+from cst.models.quantization import Quantization, is_exact
 from models.tiny import edit
 
 TOKENS = torch.tensor([[1, 3, 40, 50, 60, 7, 90, 12]])
@@ -128,5 +128,5 @@ def test_without_bitsandbytes_one_line_says_what_to_install(base: Path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == (
         "cst.errors.ModelError: model.quantization=4bit needs bitsandbytes, which isn't installed. Install it "
-        "(pip install 'cst[quantization]'), or leave model.quantization out."
+        "(pip install 'configurable-safety-tuning[quantization]'), or leave model.quantization out."
     )

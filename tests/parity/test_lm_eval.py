@@ -10,10 +10,9 @@ import pytest
 from local_tasks import write_tasks
 
 from cst.evaluation.capability import capability_scores
-from cst.evaluation.harness import answered
-from cst.evaluation.harness_tasks import named_sets
+from cst.evaluation.harness import answered, named_sets
 from cst.models.loading import load_model
-from cst.recipe import CapabilitySettings, CapabilityTask
+from cst.recipe.evaluation import CapabilitySettings, CapabilityTask
 from models.families import FAMILIES
 from models.tiny import model_folder
 

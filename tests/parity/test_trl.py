@@ -8,15 +8,15 @@ from datasets import Dataset
 from tiny import load_tiny, mirrored_preferences, tiny_model, tiny_tokenizer, write_tiny
 from trl import DPOConfig, DPOTrainer
 
+from cst.models.logps import response_logps
 from cst.models.rendering import Renderer
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Preference
 from cst.store import read_records
 from cst.training.batches import plan_steps, tokenize
-from cst.training.logps import response_logps
-from cst.training.loop import train
-from cst.training.loss import PairLogps, dpo_loss
+from cst.training.loss import PairLogps, dpo_loss, ipo_loss, nll_of
 from cst.training.meters import StepMetrics
+from cst.training.objectives import train
 
 ROWS = mirrored_preferences(3)
 
@@ -90,7 +90,9 @@ def test_loss_and_gradient_are_trls(kind: str, nll_weight: float, rows: int, tmp
 
     with torch.no_grad():
         reference = pair(tiny_model(0))
-    our_loss = dpo_loss(pair(ours), reference, beta=beta, loss_type=kind, nll_weight=nll_weight).loss.mean()
+    policy = pair(ours)
+    losses = {"sigmoid": dpo_loss, "ipo": ipo_loss}[kind](policy, reference, beta=beta) + nll_weight * nll_of(policy)
+    our_loss = losses.mean()
     our_loss.backward()
 
     assert our_loss.item() == pytest.approx(their_loss.item(), abs=1e-4)

@@ -10,12 +10,11 @@ from tiny import load_tiny, tiny_model, tiny_tokenizer, write_tiny
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Demonstration
-from cst.training.batches import plan_steps
-from cst.training.demonstrations import tokenize_demonstrations, with_inputs
+from cst.training.batches import plan_steps, tokenize_demonstrations, with_inputs
+from cst.training.objectives import fine_tune
 from cst.training.results import read_metrics
-from cst.training.supervised import fine_tune
 
 TOLERANCE = 1e-4
 """Between losses, in nats, and between gradients, as a share of the greatest entry where that is above 1."""
@@ -114,7 +113,7 @@ def test_loss_and_gradient_of_a_step_are_trls(inputs: bool, tmp_path: Path):
     loaded = load_tiny(write_tiny(tmp_path / "model"))
     rows = tokenize_demonstrations(ROWS, loaded.renderer)
     (step,) = plan_steps(len(ROWS), seed=told.seed, epochs=1, rows_per_step=BATCH * ACCUMULATION, max_steps=1)
-    assert [list(rows[index].sequence.tokens) for index in step] == tokens
+    assert [list(rows[index].sequences[0].tokens) for index in step] == tokens
     with work_on(loaded, told, [with_inputs(row) for row in rows] if inputs else rows) as work:
         loss, found = step_of(work, step)
     assert loss == pytest.approx(their_loss, abs=TOLERANCE)

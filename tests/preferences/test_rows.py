@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cst.errors import DataError
+from cst.preferences.json_rows import RowFault
 from cst.preferences.pieces import MAX_ROW_BYTES
-from cst.preferences.rows import BadRow, FoundRow, RowFault, optional_text_of, read_rows, text_of
+from cst.preferences.rows import BadRow, FoundRow, optional_text_of, read_rows, text_of
 
 IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".txt", "", ".json.gz", ".csv.gz")

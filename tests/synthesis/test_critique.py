@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_gates import NO_GATES
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest
 from cst.chat.pace import Pace
 from cst.chat.scripted import ScriptedChat
 from cst.errors import DataError, RecipeError
-from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
-from cst.records import Message, Prompt, Side
+from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
+from cst.records import Message, Prompt, Sampling, Side
 from cst.synthesis.critique import PROMPTS_AT_ONCE, drawn_principle, synthesize, synthesize_in_chunks
 
 CRITIQUE = SelfCritiqueSettings(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cst.chat.base import ChatReply
-from cst.recipe import GateSettings
+from cst.recipe.synthesis import GateSettings
 from cst.records import Drop, Prompt, ResponsePair, Side
 from cst.store import RecordFile, write_records
 from cst.synthesis.gates import faults_of_pair, faults_of_set, sound_pairs, summarize, unfit, unfit_for_side

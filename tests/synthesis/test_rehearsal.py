@@ -5,8 +5,8 @@ from collections import Counter
 from cst.chat.journalled import Journalled
 from cst.chat.scripted import ScriptedChat
 from cst.journal import Journal
-from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
-from cst.recipe_models import Prices
+from cst.recipe.models import Prices
+from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
 from cst.records import Prompt, Sampling
 from cst.synthesis.critique import synthesize
 from cst.synthesis.rehearsal import rehearse

@@ -10,14 +10,14 @@ from running import settings as preference_settings
 from torch import Tensor, nn
 
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Demonstration, Message
-from cst.training.demonstrations import TokenizedDemonstration
+from cst.training.batches import Row
+from cst.training.objectives import SupervisedObjective, fine_tune
 from cst.training.policy import policy_of
 from cst.training.results import TrainingResult
 from cst.training.scoring import scorer_of
 from cst.training.step import Work, make_optimizer, take_step
-from cst.training.supervised import SupervisedObjective, fine_tune
 
 _ITEMS = ("fire", "a potion", "storms", "traps", "rain", "glass")
 
@@ -53,14 +53,19 @@ def run(loaded: LoadedModel, folder: Path, rows: int = 12, *, validation: int = 
     )
 
 
+def learn_a_little(policy: nn.Module) -> None:
+    """An adapter whose B is not 0, in place."""
+    generator = torch.Generator().manual_seed(3)
+    for name, parameter in policy.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.1, generator=generator)
+
+
 @contextmanager
-def work_on(loaded: LoadedModel, settings: TrainingSettings, rows: list[TokenizedDemonstration]) -> Iterator[Work]:
+def work_on(loaded: LoadedModel, settings: TrainingSettings, rows: list[Row]) -> Iterator[Work]:
     """A training that is about to begin, of a policy that has learned something already."""
     with policy_of(loaded, settings) as policy:
-        generator = torch.Generator().manual_seed(3)
-        for name, parameter in policy.named_parameters():
-            if "lora_B" in name:
-                nn.init.normal_(parameter, std=0.1, generator=generator)
+        learn_a_little(policy)
         scorer = scorer_of(loaded, settings, rows)
         yield Work(rows, SupervisedObjective(rows), policy, settings, Accelerator(cpu=True), scorer, Path("unused"))
 

@@ -19,11 +19,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Completion, Verdict
-from cst.training.loop import train
+from cst.training.objectives import fine_tune, train
 from cst.training.results import TrainingResult
-from cst.training.supervised import fine_tune
 
 
 @dataclass(frozen=True)

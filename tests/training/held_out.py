@@ -6,7 +6,7 @@ from tiny import SYSTEM_PROMPTS
 
 from cst.models.loading import LoadedModel
 from cst.records import Completion, Prompt, SafetyConfiguration, Sampling, Score, Side, Verdict
-from cst.stages.training_evaluation import HeldOutPrompts
+from cst.runs.stages.training import HeldOutPrompts
 
 NAMES = ("harmless", "uncensored")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from tiny import mirrored_preferences
 
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
-from cst.training.loop import train
+from cst.recipe.training import TrainingSettings
 from cst.training.meters import StepLine
+from cst.training.objectives import train
 from cst.training.results import TrainingResult, read_metrics
 
 LN2 = math.log(2)

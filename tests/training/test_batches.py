@@ -1,4 +1,5 @@
 import pytest
+from demonstrated import demonstrations
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import mirrored_preferences, tiny_tokenizer
@@ -7,19 +8,20 @@ from cst.errors import TrainingError
 from cst.models.rendering import Renderer, TokenSequence
 from cst.records import Message
 from cst.training.batches import (
-    IGNORED,
-    TokenizedPreference,
+    Row,
     fingerprint_of_tokens,
+    fitted,
     micro_batches,
-    pad,
     plan_steps,
     tokenize,
+    tokenize_demonstrations,
+    with_inputs,
     within_length,
 )
 
 
-def row(length: int, name: str = "row") -> TokenizedPreference:
-    return TokenizedPreference(name, "s", TokenSequence((7,) * length, 1), TokenSequence((8,) * 2, 1))
+def row(length: int, name: str = "row") -> Row:
+    return Row(name, "s", (TokenSequence((7,) * length, 1), TokenSequence((8,) * 2, 1)))
 
 
 def test_a_row_is_one_prompt_and_two_responses():
@@ -84,22 +86,6 @@ def test_micro_batches_deal_each_position_once(lengths: list[int], size: int, wo
     assert all(len(batch) <= size for process in dealt for batch in process)
 
 
-def test_padding_is_on_the_right_and_only_responses_have_labels():
-    batch = pad([TokenSequence((5, 6, 7, 8), 2), TokenSequence((5, 9), 1)], pad_token_id=0)
-    assert batch.input_ids.tolist() == [[5, 6, 7, 8], [5, 9, 0, 0]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert batch.labels.tolist() == [[IGNORED, IGNORED, 7, 8], [IGNORED, 9, IGNORED, IGNORED]]
-
-
-def test_a_response_may_hold_the_padding_token():
-    """Where padding is the end token, the end token still carries a log-prob."""
-    assert pad([TokenSequence((5, 2), 1), TokenSequence((5, 6, 2), 1)], pad_token_id=2).labels[0].tolist() == [
-        IGNORED,
-        2,
-        IGNORED,
-    ]
-
-
 def test_long_rows_are_refused_with_what_to_do():
     rows = [row(5, "fine"), row(11, "long"), row(31, "longer")]
     with pytest.raises(
@@ -121,7 +107,78 @@ def test_no_rows_are_refused():
 
 
 def test_fingerprint_sees_a_response_start():
-    one = TokenizedPreference("a", "s", TokenSequence((1, 2, 3), 1), TokenSequence((1, 2), 1))
-    two = TokenizedPreference("a", "s", TokenSequence((1, 2, 3), 2), TokenSequence((1, 2), 1))
+    one = Row("a", "s", (TokenSequence((1, 2, 3), 1), TokenSequence((1, 2), 1)))
+    two = Row("a", "s", (TokenSequence((1, 2, 3), 2), TokenSequence((1, 2), 1)))
     assert fingerprint_of_tokens([one]) == fingerprint_of_tokens([one])
     assert fingerprint_of_tokens([one]) != fingerprint_of_tokens([two])
+
+
+RENDERER = Renderer.for_tokenizer(tiny_tokenizer())
+ROWS = tokenize_demonstrations(demonstrations(), RENDERER)
+LONGEST = max(row.longest for row in ROWS)
+
+
+def cut_at(max_length: int) -> dict[str, Row]:
+    kept = fitted(ROWS, max_length, cut_long=True, drop_long=False, where="")
+    return {row.id: row for row in kept}
+
+
+def test_what_is_learned_is_the_response_and_its_end():
+    for demonstration, row in zip(demonstrations(), ROWS, strict=True):
+        learned = row.sequences[0].tokens[row.sequences[0].response_start :]
+        assert RENDERER.parse(learned) == demonstration.response
+        assert learned.count(RENDERER.end_token_id) == 1
+        assert learned[-1] == RENDERER.end_token_id
+        assert row.learned == len(learned)
+
+
+def test_a_system_prompt_and_a_history_stand_before_the_prompt():
+    first, *_ = demonstrations(1)
+    bare = first.model_copy(update={"system_prompt": None, "history": ()})
+    with_all, alone = tokenize_demonstrations([first, bare], RENDERER)
+    assert with_all.longest > alone.longest
+    assert with_all.learned == alone.learned
+
+
+@pytest.mark.parametrize("max_length", [LONGEST - 1, 50, 35])
+def test_a_row_is_cut_at_the_limit_and_has_no_end_then(max_length: int):
+    kept = cut_at(max_length)
+    for row in ROWS:
+        whole, found = row.sequences[0], kept.get(row.id)
+        if whole.response_start >= max_length:
+            assert found is None, "nothing of the response would be left"
+        elif row.longest <= max_length:
+            assert found == row
+        else:
+            assert found is not None
+            assert found.cut
+            assert found.sequences[0].tokens == whole.tokens[:max_length]
+            assert RENDERER.end_token_id not in found.sequences[0].tokens[found.sequences[0].response_start :]
+    assert any(row.cut for row in kept.values())
+    assert (len(kept) < len(ROWS)) == (max_length == 35)
+
+
+def test_the_control_a_row_that_fits_to_the_token_keeps_its_end():
+    assert not any(row.cut for row in cut_at(LONGEST).values())
+    assert len(cut_at(LONGEST)) == len(ROWS)
+
+
+def test_long_rows_are_refused_with_what_to_do_or_dropped():
+    with pytest.raises(TrainingError, match=r"x=60 leaves no room for 4 of 12 .*cut_long=true, or .*drop_long"):
+        fitted(ROWS, 60, cut_long=False, drop_long=False, where="x=60")
+    dropped = fitted(ROWS, 60, cut_long=False, drop_long=True, where="")
+    assert [row.id for row in dropped] == [row.id for row in ROWS if row.longest <= 60]
+
+
+@pytest.mark.parametrize("cut_long", [True, False])
+def test_no_demonstrations_are_refused(cut_long: bool):
+    with pytest.raises(TrainingError, match="0 rows"):
+        fitted([], 60, cut_long=cut_long, drop_long=False, where="")
+    with pytest.raises(TrainingError, match="any of 12 rows"):
+        fitted(ROWS, 5, cut_long=cut_long, drop_long=True, where="")
+
+
+def test_with_inputs_every_token_but_the_first_is_learned():
+    for row in map(with_inputs, ROWS):
+        assert row.learned == row.longest - 1
+        assert row.sequences[0].response_start == 1

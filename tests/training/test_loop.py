@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
 from cst.training.batches import tokenize
-from cst.training.loop import train
+from cst.training.objectives import train
 
 
 def test_the_law_of_the_method_on_a_model(loaded: LoadedModel, tmp_path: Path):

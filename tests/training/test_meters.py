@@ -7,6 +7,7 @@ from cst.training.meters import (
     RowMeters,
     StepMetrics,
     TaskMetrics,
+    Update,
     alarms,
     step_metrics,
     supervised_step_metrics,
@@ -20,7 +21,7 @@ def meters(chosen: list[float], reference: list[float], tokens: list[float]) -> 
 
 
 def line(step: int, rows: RowMeters, names: list[str]) -> StepMetrics:
-    return step_metrics(rows, names, step=step, epoch=0.5, learning_rate=1e-3, grad_norm=1.0)
+    return step_metrics(rows, names, Update(step, epoch=0.5, learning_rate=1e-3, grad_norm=1.0))
 
 
 def test_means_are_by_configuration():
@@ -49,10 +50,7 @@ def test_tasks_are_told_apart_and_their_tokens_weigh_alike():
         torch.tensor([10.0, 3.0, 2.0]),
         torch.tensor([4.0, 2.0, 4.0]),
         ["b", "a", "b"],
-        step=3,
-        epoch=0.5,
-        learning_rate=1e-3,
-        grad_norm=1.0,
+        Update(3, epoch=0.5, learning_rate=1e-3, grad_norm=1.0),
     )
     assert told.tasks == {"a": TaskMetrics(rows=1, tokens=2, nll=1.5), "b": TaskMetrics(rows=2, tokens=8, nll=1.5)}
     assert (told.loss, told.tokens) == (1.5, 10)

@@ -5,7 +5,7 @@ import torch
 
 from cst.errors import DataError, TrainingError
 from cst.store import write_records
-from cst.training.meters import RowMeters, SupervisedStepMetrics, step_metrics, supervised_step_metrics
+from cst.training.meters import RowMeters, SupervisedStepMetrics, Update, step_metrics, supervised_step_metrics
 from cst.training.results import (
     Counts,
     compare_identity,
@@ -36,9 +36,9 @@ def test_what_differs_is_named(tmp_path: Path):
 @pytest.mark.parametrize("full", [False, True])
 def test_a_result_reads_as_it_was(full: bool, tmp_path: Path):
     assert read_result(tmp_path) is None
-    line = step_metrics(ROWS, ["a", "b"], step=1, epoch=1.0, learning_rate=0.1, grad_norm=1.0)
+    line = step_metrics(ROWS, ["a", "b"], Update(1, epoch=1.0, learning_rate=0.1, grad_norm=1.0))
     write_records(tmp_path / "metrics.jsonl", [line])
-    write_result(tmp_path, [line], Counts(rows=2, dropped=3), tuned=tuned_folder(tmp_path, full=full))
+    write_result(tmp_path, [line], Counts(rows=2, dropped=3), tuned=tuned_folder(tmp_path, full=full), best_step=None)
     result = read_result(tmp_path)
     assert result is not None
     assert (result.steps, result.rows, result.dropped, result.first_loss) == (1, 2, 3, 1.0)
@@ -46,15 +46,17 @@ def test_a_result_reads_as_it_was(full: bool, tmp_path: Path):
 
 
 def supervised(step: int) -> SupervisedStepMetrics:
-    told = {"step": step, "epoch": 1.0, "learning_rate": 0.1, "grad_norm": 1.0}
-    return supervised_step_metrics(torch.ones(2), torch.ones(2), ["a", "b"], **told)
+    update = Update(step, epoch=1.0, learning_rate=0.1, grad_norm=1.0)
+    return supervised_step_metrics(torch.ones(2), torch.ones(2), ["a", "b"], update)
 
 
 def test_cut_rows_are_counted_and_no_others_are_written(tmp_path: Path):
     written = []
     for cut in (0, 4):
         write_records(tmp_path / "metrics.jsonl", [supervised(1)])
-        write_result(tmp_path, [supervised(1)], Counts(rows=2, dropped=3, cut=cut), tuned=tmp_path / "adapter")
+        write_result(
+            tmp_path, [supervised(1)], Counts(rows=2, dropped=3, cut=cut), tuned=tmp_path / "adapter", best_step=None
+        )
         result = read_result(tmp_path)
         assert result is not None
         assert (result.rows, result.dropped, result.cut) == (2, 3, cut)
@@ -63,7 +65,7 @@ def test_cut_rows_are_counted_and_no_others_are_written(tmp_path: Path):
 
 
 def test_lines_are_read_as_those_of_their_method(tmp_path: Path):
-    preferred = step_metrics(ROWS, ["a", "b"], step=1, epoch=1.0, learning_rate=0.1, grad_norm=1.0)
+    preferred = step_metrics(ROWS, ["a", "b"], Update(1, epoch=1.0, learning_rate=0.1, grad_norm=1.0))
     for lines in ([preferred, preferred], [supervised(1), supervised(2)], []):
         write_records(tmp_path / "metrics.jsonl", lines)
         assert read_metrics(tmp_path / "metrics.jsonl") == lines

@@ -2,11 +2,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import LN2, forward_hook, metrics, run
+from running import LN2, forward_hook, metrics, run, settings
+from transformers import (
+    get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
+from cst.recipe.training import TrainingSettings
+from cst.store import read_json
 from cst.training.checkpoints import checkpoints
+from cst.training.step import learning_rate, with_precision
 
 
 def test_splitting_a_step_changes_low_bits_alone(loaded: LoadedModel, tmp_path: Path):
@@ -59,3 +67,57 @@ def test_bf16_starts_at_the_reference(loss_type: str, loaded: LoadedModel, tmp_p
     result = run(loaded, tmp_path, mixed_precision="bf16", loss_type=loss_type, beta=0.5)
     assert result.first_loss == pytest.approx(LN2 if loss_type == "sigmoid" else 1.0, abs=1e-2)
     assert result.last_loss < result.first_loss
+
+
+SCHEDULES = {
+    "linear": lambda optimizer, warmup, total: get_linear_schedule_with_warmup(optimizer, warmup, total),
+    "cosine": lambda optimizer, warmup, total: get_cosine_schedule_with_warmup(optimizer, warmup, total),
+    "constant": lambda optimizer, warmup, total: get_constant_schedule_with_warmup(optimizer, warmup),
+}
+
+
+@pytest.mark.parametrize(
+    "warmup", [{"warmup_ratio": 0.25}, {"warmup_steps": 5}, {"warmup_steps": 5, "warmup_ratio": 1}]
+)
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")
+def test_rates_are_hugging_faces(kind: str, warmup: dict[str, float]):
+    settings = TrainingSettings(learning_rate=2e-3, lr_scheduler_type=kind, **warmup)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-3)
+    schedule = SCHEDULES[kind](optimizer, 5, 20)
+    for index in range(20):
+        assert learning_rate(index, 20, settings) == pytest.approx(schedule.get_last_lr()[0], abs=1e-15)
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize(
+    "warmup", [{"warmup_ratio": 0}, {"warmup_ratio": 0.1}, {"warmup_ratio": 1}, {"warmup_steps": 10}]
+)
+def test_a_training_of_one_step_trains(warmup: dict[str, float]):
+    assert learning_rate(0, 1, TrainingSettings(**warmup)) == TrainingSettings().learning_rate
+
+
+def test_no_warm_up_steps_are_none_whatever_the_ratio():
+    settings = TrainingSettings(warmup_steps=0, warmup_ratio=0.5)
+    assert learning_rate(0, 20, settings) == settings.learning_rate
+    assert learning_rate(0, 20, TrainingSettings(warmup_ratio=0.5)) == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "chosen"),
+    [(torch.float32, "no"), (torch.float64, "no"), (torch.bfloat16, "bf16"), (torch.float16, "bf16")],
+)
+def test_weights_of_16_bits_are_computed_in_bf16(dtype: torch.dtype, chosen: str, loaded: LoadedModel):
+    model = loaded.model.to(dtype)
+    assert with_precision(settings(), model).mixed_precision == chosen
+    for asked in ("no", "bf16"):
+        assert with_precision(settings(mixed_precision=asked), model).mixed_precision == asked
+
+
+def test_what_was_chosen_is_kept_with_the_training(loaded: LoadedModel, tmp_path: Path):
+    run(loaded, tmp_path, max_steps=1)
+    assert read_json(tmp_path / "training.json")["training"]["mixed_precision"] == "no"
+    run(loaded, tmp_path, max_steps=1, mixed_precision="no")
+    with pytest.raises(TrainingError, match=r"training.mixed_precision differ"):
+        run(loaded, tmp_path, max_steps=1, mixed_precision="bf16")

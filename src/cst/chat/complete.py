@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TypeAlias, final
 
-from cst.chat.base import ChatModel, ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatModel, ChatReply, ChatRequest
 from cst.errors import EndpointError
 from cst.progress import track
+from cst.records import Sampling
 
 Answered: TypeAlias = tuple[list[int], list[ChatReply]]
 """A unit's indices and its replies; both empty for a call that failed and is made again."""

@@ -7,9 +7,9 @@ This file knows no model and no tokenizer.
 import math
 from collections.abc import Iterable, Sequence
 
-from cst.chat.base import ChatRequest, Sampling
-from cst.recipe_models import Prices
-from cst.records import Record
+from cst.chat.base import ChatRequest
+from cst.recipe.models import Prices
+from cst.records import Record, Sampling
 
 FREE = Prices()
 """The price of a model of one's own."""

@@ -6,11 +6,12 @@ One request is one unit and one call; asking again is `complete`'s business, and
 from collections.abc import Sequence
 from typing import final
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest
 from cst.chat.endpoint_calls import NO_KEY, Calls, Question, key_from_environment
 from cst.chat.endpoint_messages import body_of, reply_of, withheld
 from cst.chat.pace import Pace
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
+from cst.records import Sampling
 from cst.store import fingerprint
 
 

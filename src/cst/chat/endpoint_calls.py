@@ -18,7 +18,7 @@ from cst.chat.endpoint_messages import unusable
 from cst.chat.pace import Pace
 from cst.chat.replicas import Replicas
 from cst.errors import EndpointError, RecipeError
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import final
 import httpx2
 import openai
 
-from cst.recipe_models import EndpointSettings
+from cst.recipe.models import EndpointSettings
 
 LARGEST_BODY_BYTES = 16 << 20
 """No chat completion is longer: a million tokens of eight bytes, with their log-probs left out."""

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling, request_seed
+from cst.chat.base import ChatReply, ChatRequest, request_seed
 from cst.errors import EndpointError
-from cst.recipe_models import EndpointSettings
-from cst.records import FinishReason
+from cst.recipe.models import EndpointSettings
+from cst.records import FinishReason, Sampling
 
 FINISH_REASONS: Mapping[str | None, FinishReason] = {
     "stop": "stop",

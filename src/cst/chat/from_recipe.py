@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cst.chat.base import ChatModel
 from cst.chat.journalled import Journalled
 from cst.journal import Journal
-from cst.recipe_models import ChatModelSettings, LocalChatSettings
+from cst.recipe.models import ChatModelSettings, LocalChatSettings
 
 if TYPE_CHECKING:
     from cst.models.loading import LoadedModel

@@ -10,12 +10,13 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import final
 
-from cst.chat.base import ChatModel, ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatModel, ChatReply, ChatRequest
 from cst.chat.costs import FREE, cost_of, highest_cost
 from cst.chat.pace import Pace
 from cst.errors import EndpointError
 from cst.journal import Call, Journal
-from cst.recipe_models import Prices
+from cst.recipe.models import Prices
+from cst.records import Sampling
 from cst.store import fingerprint
 
 

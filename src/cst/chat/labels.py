@@ -9,13 +9,16 @@ import math
 from collections.abc import Sequence
 from typing import final
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+import torch
+
+from cst.chat.base import ChatReply, ChatRequest
 from cst.chat.local import LocalChat
 from cst.chat.pace import Pace
 from cst.errors import ModelError
 from cst.models.loading import LoadedModel
+from cst.models.logps import response_logps
 from cst.models.rendering import TokenSequence
-from cst.models.response_logps import response_logps
+from cst.records import Sampling
 from cst.store import fingerprint
 
 
@@ -46,12 +49,18 @@ class LabelChat:
             ModelError: A conversation with a label is longer than the model reads, or the model gives no numbers.
         """
         sequences = [self._sequence(request, label) for request in unit for label in self._labels]
-        logps = response_logps(self._loaded, sequences) if sequences else []
+        logps = self._logps(sequences) if sequences else []
         size = len(self._labels)
         return [
             self._reply(request, sequences[start : start + size], logps[start : start + size])
             for request, start in zip(unit, range(0, len(sequences), size), strict=True)
         ]
+
+    @torch.inference_mode()
+    def _logps(self, sequences: Sequence[TokenSequence]) -> list[float]:
+        pad = self._loaded.renderer.pad_token_id
+        found = response_logps(self._loaded.model, sequences, pad_token_id=pad, batch_size=len(sequences))
+        return found.logps.tolist()
 
     def _sequence(self, request: ChatRequest, label: str) -> TokenSequence:
         sequence = self._loaded.renderer.example(request.messages, request.prefix + label, ended=False)

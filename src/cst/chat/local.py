@@ -1,7 +1,7 @@
 """A `ChatModel` on a model in this process: it batches, decodes and parses.
 
 An answer is a function of its batch alone: no global random numbers, no generation settings of the model's own. How
-messages become tokens is the renderer's business, how tokens are chosen is `decoding`'s, or that of `beams`.
+messages become tokens is the renderer's business, how tokens are chosen is `decoding`'s.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ import torch
 import transformers
 from torch import Tensor
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling, request_seed
+from cst.chat.base import ChatReply, ChatRequest, request_seed
 from cst.chat.pace import Pace
 from cst.errors import ModelError
-from cst.models.beams import Check, beam_search
-from cst.models.decoding import Answer, Choose, decode, greedy, sampler, uniform_stream
+from cst.models.decoding import Answer, Check, decode
 from cst.models.loading import LoadedModel
+from cst.records import Sampling
 from cst.store import fingerprint
 
 
@@ -66,16 +66,15 @@ class LocalChat:
         return [self._reply(*parts) for parts in zip(prompts, prefixes, answers, strict=True)]
 
     def _decoded(self, batch: Sequence[ChatRequest], prompts: Sequence[list[int]], sampling: Sampling) -> list[Answer]:
-        model, ends = self._loaded.model, self._loaded.renderer.end_token_ids
-        limits = [self._room(request, prompt, sampling) for request, prompt in zip(batch, prompts, strict=True)]
-        check = self._check(batch)
-        if sampling.num_beams > 1:
-            seed = _seed_of_all(batch, sampling)
-            return beam_search(
-                model, prompts, limits=limits, end_token_ids=ends, sampling=sampling, seed=seed, check=check
-            )
-        choose = _checked(_chooser(batch, sampling), check)
-        return decode(model, prompts, limits=limits, end_token_ids=ends, choose=choose)
+        return decode(
+            self._loaded.model,
+            prompts,
+            limits=[self._room(request, prompt, sampling) for request, prompt in zip(batch, prompts, strict=True)],
+            end_token_ids=self._loaded.renderer.end_token_ids,
+            sampling=sampling,
+            seeds=[request_seed(request, sampling) for request in batch],
+            check=self._check(batch),
+        )
 
     def _check(self, batch: Sequence[ChatRequest]) -> Check:
         """A look at the logits: a broken model must not pass for a babbling one."""
@@ -94,7 +93,7 @@ class LocalChat:
     def _make_fingerprint(self) -> str:
         parameter = next(cast(Any, self._loaded.model).parameters())
         return fingerprint(
-            "local/3",
+            "local/4",
             self._loaded.fingerprint,
             self._loaded.renderer.describe(),
             type(self._loaded.model).__name__,
@@ -124,26 +123,6 @@ class LocalChat:
                 "its answer. Shorten or drop the prompt, or choose a model with a longer context."
             )
         return min(sampling.max_new_tokens, positions - len(prompt))
-
-
-def _checked(choose: Choose, check: Check) -> Choose:
-    def checked(logits: Tensor, rows: list[int], step: int) -> Tensor:
-        check(logits, rows, step)
-        return choose(logits, rows, step)
-
-    return checked
-
-
-def _seed_of_all(batch: Sequence[ChatRequest], sampling: Sampling) -> int:
-    """The seed of a batch that draws from one stream: decided by those of its requests."""
-    return int(fingerprint(*(request_seed(request, sampling) for request in batch))[:15], 16)
-
-
-def _chooser(batch: Sequence[ChatRequest], sampling: Sampling) -> Choose:
-    if sampling.temperature == 0:
-        return greedy
-    streams = [uniform_stream(request_seed(request, sampling), sampling.max_new_tokens) for request in batch]
-    return sampler(torch.stack(streams), temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k)
 
 
 def _characters(request: ChatRequest) -> int:

@@ -10,14 +10,14 @@ from typing import Annotated, final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest
 from cst.chat.endpoint_calls import Calls, Question, key_from_environment
 from cst.chat.endpoint_messages import unusable
 from cst.chat.pace import Pace
 from cst.errors import RecipeError
-from cst.recipe_harm_judges import ModerationSettings
-from cst.recipe_models import EndpointSettings
-from cst.records import Record
+from cst.recipe.judges import ModerationSettings
+from cst.recipe.models import EndpointSettings
+from cst.records import Record, Sampling
 from cst.store import canonical_json, fingerprint
 
 KEY_VARIABLES = ("OPENAI_API_KEY", "OPEN_AI_KEY")

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import final
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest
 from cst.chat.pace import Pace
+from cst.records import Sampling
 
 
 @final

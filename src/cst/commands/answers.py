@@ -1,8 +1,4 @@
-"""`cst generate` in both its forms: over a recipe's held-out prompts, or over a JSON file with the original's flags.
-
-The flags are those of Safety-Tuned LLaMAs' generate_answers.py as it spells them, and hyphens do as well. This file
-reads words and says what was done; the work is in `console` and `answering`.
-"""
+"""`cst generate` over a JSON file of instructions, and `cst score` of answer files and published tables."""
 
 import json
 from collections import Counter
@@ -12,12 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from cst.commands.options import FolderOption, JsonOption, MaxCallsOption, MaxCostOption, SetOption, UpdateOption
+from cst.annexes.safety_tuned_llamas.answering import AnswerFile, read_answers, write_answers
+from cst.annexes.safety_tuned_llamas.scores import AnswerTask, answer_scores, answer_table
+from cst.budget import Budget
+from cst.commands.console import (
+    FolderOption,
+    JsonOption,
+    MaxCallsOption,
+    MaxCostOption,
+    SetOption,
+    UpdateOption,
+    draw,
+    folder_of,
+    read_recipe,
+    tell,
+)
+from cst.commands.scoring import judged
 from cst.errors import DataError
+from cst.judges import Candidate, Opinion
+from cst.records import Prompt, Side, Text
+from cst.runs.workshop import Workshop
 
 if TYPE_CHECKING:
-    from cst.answer_files import AnswerFile
     from cst.records import Record
+
 
 R = TypeVar("R", bound="Record")
 
@@ -110,7 +124,7 @@ def generate(
         return
     from cst.budget import Budget
     from cst.commands import console
-    from cst.commands import published as published_command
+    from cst.commands import scoring as published_command
 
     read = console.read_recipe(recipe, overrides or [])
     home, budget = console.folder_of(read, folder), Budget(max_calls=max_calls, max_cost=max_cost)
@@ -141,8 +155,7 @@ def refuse_mixed_forms(given: Sequence[str]) -> None:
 
 
 def _over_file(input_path: Path | None, output_path: Path | None, words: dict[str, Any], *, as_json: bool) -> None:
-    from cst.answering import generate_answers, output_file
-    from cst.answering_settings import AnsweringSettings
+    from cst.annexes.safety_tuned_llamas.answering import AnsweringSettings, generate_answers, output_file
     from cst.records import Sampling
 
     if input_path is None or output_path is None:
@@ -167,7 +180,7 @@ def _record(kind: type[R], values: dict[str, Any]) -> R:
 
 
 def _tell(made: "AnswerFile", output: Path, *, as_json: bool) -> None:
-    from cst.answering import journal_of
+    from cst.annexes.safety_tuned_llamas.answering import journal_of
     from cst.commands.console import tell
 
     reasons = Counter(made.finish_reasons)
@@ -181,3 +194,75 @@ def _tell(made: "AnswerFile", output: Path, *, as_json: bool) -> None:
         f"{used['max_new_tokens']} tokens or the model's limit"
     )
     print(output)
+
+
+SUFFIX = ".json"
+
+
+class ScoredAnswerFile(AnswerFile):
+    """Answers, and what a judge says of each: its own number and the side that it sees, None where it has none."""
+
+    judge: Text
+    scores: tuple[float | None, ...]
+    exhibits: tuple[Side | None, ...]
+
+
+def score_answers(
+    file: Path,
+    recipe_file: Path,
+    folder: Path | None,
+    overrides: Sequence[str],
+    out: Path | None,
+    *,
+    task: AnswerTask,
+    budget: Budget,
+    as_json: bool,
+) -> None:
+    """Print the scores of a file's answers by the judge of a recipe; write them beside the answers where `out` says.
+
+    Raises:
+        DataError: The file can't be used, or `out` can't be written.
+        RecipeError: The recipe can't be used, or names no judge.
+    """
+    answers = read_answers(file)
+    recipe = read_recipe(recipe_file, overrides)
+    judge, opinions = judged(Workshop(recipe, folder_of(recipe, folder), budget=budget), _candidates(answers, task))
+    if out is not None:
+        write_answers(out, _scored(answers, judge, opinions))
+        tell(f"written: {out}")
+    scores = answer_scores(opinions, answers.tags or (), task)
+    if as_json:
+        told = {"file": str(file), "judge": judge, "task": task}
+        print(json.dumps({**told, "scores": [score.model_dump() for score in scores]}, indent=2))
+        return
+    draw(answer_table(file.name, judge, scores, task))
+
+
+def refuse_unjudged(file: Path) -> None:
+    """Refuse a file of answers that is given without a recipe.
+
+    Raises:
+        DataError: It is one.
+    """
+    try:
+        read_answers(file)
+    except DataError:
+        return
+    raise DataError(f"{file} is a file of answers, and no recipe says who judges them. Name one with --recipe.")
+
+
+def _candidates(answers: AnswerFile, task: AnswerTask) -> list[Candidate]:
+    asked = enumerate(zip(answers.messages, answers.outputs, strict=True), start=1)
+    return [
+        Candidate(prompt=Prompt(id=f"answer-{number:06d}", text=turn.content, input=turn.input, task=task), text=output)
+        for number, (turn, output) in asked
+    ]
+
+
+def _scored(answers: AnswerFile, judge: str, opinions: Sequence[Opinion]) -> ScoredAnswerFile:
+    return ScoredAnswerFile(
+        **dict(answers),
+        judge=judge,
+        scores=tuple(opinion.score for opinion in opinions),
+        exhibits=tuple(opinion.exhibits for opinion in opinions),
+    )

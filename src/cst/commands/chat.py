@@ -14,8 +14,8 @@ from cst.errors import RecipeError
 from cst.markers import refuse_changed
 from cst.recipe import Recipe
 from cst.records import NO_CONFIGURATION, Message, Sampling
+from cst.runs.workshop import BASE, Workshop
 from cst.store import parse_record, read_text
-from cst.workshop import BASE, Workshop
 
 if TYPE_CHECKING:
     from cst.chat.base import ChatModel

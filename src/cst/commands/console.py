@@ -1,35 +1,55 @@
-"""What the command line's verbs do and print: words for people on standard error, results on standard output.
-
-Tables come from the report room as values and are only drawn here. This file decides nothing about the method.
-"""
+"""Arguments and options that several commands share."""
 
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
+import typer
+
+from cst.annexes.cards.mixtures import planned_mixture
 from cst.budget import Budget
-from cst.hub_cards.mixture_facts import planned_mixture
 from cst.markers import refuse_changed
 from cst.miniature import RECIPES, recipe_path
-from cst.pipeline import Verb, run, steps
 from cst.preferences.mixtures import PartRows
 from cst.preferences.selection import TaskRows
 from cst.recipe import Recipe
-from cst.recipe_file import load_recipe
-from cst.run_folder import Outcome, RunFolder
-from cst.stages.row_selection import planned_rows, told
+from cst.recipe.reading import load_recipe
+from cst.runs.folder import Outcome, RunFolder
+from cst.runs.pipeline import Verb, run, steps
+from cst.runs.stages.rows import planned_rows, told
+from cst.runs.workshop import Workshop, model_folder
 from cst.store import parse_record, read_json, read_text, write_text
-from cst.workshop import Workshop, model_folder
 
 if TYPE_CHECKING:
-    from cst.auditing.record import Audit
-    from cst.evaluation.tables import Table
+    from cst.annexes.audit.record import Audit
     from cst.preferences.sources import Reading
+    from cst.reporting.tables import Table
     from cst.synthesis.shards import Shard
     from cst.synthesis.spending import Spending
+
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, `miniature` or `sweep`.")]
+FolderOption = Annotated[Path | None, typer.Option("--folder", "-f", help="Run folder; by default runs/NAME.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given again.")]
+UpdateOption = Annotated[
+    bool,
+    typer.Option(
+        "--update",
+        help="Go on although the recipe or files of this folder have changed: what depends on them is made again, and "
+        "a changed file counts as given.",
+    ),
+]
+MaxCallsOption = Annotated[
+    int | None, typer.Option(min=0, help="Calls of models in this folder, earlier runs included, never pass this.")
+]
+MaxCostOption = Annotated[
+    float | None, typer.Option(min=0, help="What calls in this folder cost, earlier runs included, never passes this.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
 
 TELLING = {
     "synthesize": ("synthesis.json",),
@@ -53,15 +73,25 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that ship with cst by their names: the miniature's, and the files of `recipes/`.
+
+    The wheel has that folder in the package; in a clone it lies at the top of the repository.
+    """
+    package = Path(__file__).parents[1]
+    homes = (package / "recipes", package.parents[1] / "recipes")
+    home = next((home for home in homes if home.is_dir()), package)
+    named = {file.stem: file for file in sorted(home.glob("*.yaml"))}
+    return named | {name: recipe_path(name) for name in RECIPES}
+
+
 def read_recipe(path: Path, overrides: Sequence[str]) -> Recipe:
-    """A recipe file, or an embedded one by its name (`miniature`, `sweep`).
+    """A recipe file, or one that ships with cst by its name (`miniature`, `sweep`, `tables`).
 
     Raises:
         RecipeError: There is no such recipe, or it can't be read.
     """
-    if str(path) in RECIPES and not path.is_file():
-        path = recipe_path(str(path))
-    return load_recipe(path, overrides)
+    return load_recipe(path if path.is_file() else shipped_recipes().get(str(path), path), overrides)
 
 
 def folder_of(recipe: Recipe, folder: Path | None) -> Path:
@@ -80,7 +110,7 @@ def bring(
     shard: "Shard | None" = None,
 ) -> None:
     """Bring a run folder up to date up to a verb, and say what was done."""
-    from cst.processes import is_first, is_one_of_many, train_together
+    from cst.runs.processes import is_first, is_one_of_many, train_together
 
     verb = cast(Verb, until)
     if is_one_of_many():
@@ -174,7 +204,7 @@ def _print_training(home: Path) -> None:
 
 def print_tables(home: Path) -> None:
     """The tables of a run folder, as the report has them."""
-    from cst.evaluation.report import console_tables
+    from cst.reporting.report import console_tables
 
     for table in console_tables(home):
         draw(table)
@@ -198,7 +228,7 @@ def draw(table: "Table") -> None:
 
 def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None:
     """Print a recipe as it was understood, which stages a run of it would make, and what its prompts can tell."""
-    from cst.planned_power import power_lines, power_rows
+    from cst.commands.checking import power_lines, power_rows
 
     recipe = read_recipe(recipe_file, overrides)
     workshop = Workshop(recipe, folder_of(recipe, None))
@@ -259,7 +289,7 @@ def export(rows: str, out: Path, format: str, reading: "Reading", *, plain: bool
 
 def show_audit(found: "Audit", html: Path | None, *, as_json: bool) -> None:
     """Print an audit, and write it as a page where one is asked for."""
-    from cst.auditing.show import audit_page, audit_tables, verdict
+    from cst.annexes.audit.show import audit_page, audit_tables, verdict
 
     if html is not None:
         write_text(html, audit_page(found))

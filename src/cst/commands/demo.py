@@ -1,22 +1,35 @@
-"""The demo: the whole method on the miniature, and what it is expected to show.
-
-Expectations are printed beside what was seen, met or not; nothing of the run depends on them.
-"""
+"""`cst demo` and `cst sweep`: the methods on the miniature, and what each is expected to show."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cst.commands.console import draw, folder_of, print_tables, read_recipe, tell
-from cst.pipeline import run
+import typer
+
+from cst.commands.console import (
+    FolderOption,
+    JsonOption,
+    MaxCallsOption,
+    MaxCostOption,
+    SetOption,
+    UpdateOption,
+    draw,
+    folder_of,
+    print_tables,
+    read_recipe,
+    tell,
+)
+from cst.errors import RecipeError
 from cst.records import Score, WordingKind
+from cst.runs.pipeline import run
 from cst.store import read_json
 
 if TYPE_CHECKING:
     from cst.evaluation.capability import CapabilityScore
-    from cst.evaluation.tables import Table
+    from cst.recipe import Recipe
+    from cst.reporting.tables import Table
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,7 @@ def _capability(score: "CapabilityScore") -> Seen:
 
 
 def _table(runs: Sequence[Sequence[Seen]]) -> "Table":
-    from cst.evaluation.tables import Table
+    from cst.reporting.tables import Table
 
     rows = tuple(
         (same[0].what, same[0].expected, *(f"{'met' if seen.met else 'NOT MET'}: {seen.figure}" for seen in same))
@@ -125,3 +138,58 @@ def _table(runs: Sequence[Sequence[Seen]]) -> "Table":
     missed = sum(not seen.met for lines in runs for seen in lines)
     note = f"{missed} not met; figures are printed as they are, with 95 % intervals"
     return Table(title="What the demo is expected to show", columns=columns, rows=rows, note=note)
+
+
+def sweep(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A recipe with a mixture; by default the embedded `sweep`.")
+    ] = Path("sweep"),
+    folder: FolderOption = None,
+    overrides: SetOption = None,
+    update: UpdateOption = False,
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Harmful answers and refused harmless requests against the number of safety examples in training.
+
+    Trains a model for each number, by supervised tuning; answers and judges the held-out prompts; writes the report.
+    What is up to date is left as it is.
+    """
+    from cst.budget import Budget
+    from cst.commands import console
+
+    read = console.read_recipe(recipe, overrides or [])
+    refuse_without_sweep(read, recipe)
+    home, budget = console.folder_of(read, folder), Budget(max_calls=max_calls, max_cost=max_cost)
+    console.bring(read, home, until="report", update=update, budget=budget, as_json=as_json)
+
+
+def refuse_without_sweep(recipe: "Recipe", named: Path) -> None:
+    """Say what a recipe lacks, before anything is trained.
+
+    Raises:
+        RecipeError: It has no mixture, no safety examples in it, or nothing to measure them by.
+    """
+    from cst.runs.stages.scores import is_sweep
+
+    if recipe.mixture is None:
+        raise RecipeError(
+            f"{named} has no section mixture and training.method {recipe.training.method}, and a sweep is over "
+            "mixture.safety_counts. Add the section, with training.method: sft; or give `cst run` the recipe."
+        )
+    if not is_sweep(recipe):
+        raise RecipeError(
+            f"{named} has a mixture without safety examples, so there is one model and nothing to sweep. Name some in "
+            "mixture.safety, and their numbers in mixture.safety_counts; or give `cst run` the recipe."
+        )
+    needed = {
+        "prompts.held_out": recipe.holds_out_prompts,
+        "configurations": recipe.configurations,
+        "judge": recipe.judge,
+    }
+    if lacking := [key for key, value in needed.items() if not value]:
+        raise RecipeError(
+            f"{named} has no {' and no '.join(lacking)}, and a sweep is measured by judged answers to held-out prompts "
+            "of the tasks harmless and over_refusal. Add that; docs/recipes.md has an example of each."
+        )

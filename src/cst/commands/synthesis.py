@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cst.budget import Budget
+from cst.commands.checking import power_lines
 from cst.commands.console import bring, folder_of, read_recipe
 from cst.errors import RecipeError, RunFolderError
 from cst.journal_merging import merge_journals
-from cst.kept_recipe import refuse_another_recipe
-from cst.pipeline import steps
-from cst.planned_power import power_lines
 from cst.recipe import Recipe
 from cst.records import Prompt
-from cst.run_folder import RunFolder
+from cst.runs.folder import RunFolder, refuse_another_recipe
+from cst.runs.pipeline import steps
+from cst.runs.workshop import JOURNAL, Workshop
 from cst.store import set_down
 from cst.synthesis.rehearsal import PlannedStep, rehearse
 from cst.synthesis.shards import Shard
-from cst.workshop import JOURNAL, Workshop
 
 
 def synthesize(

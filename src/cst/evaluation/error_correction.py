@@ -11,9 +11,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cst.evaluation.confusion import Confusion, Count, SideCounts
 from cst.evaluation.intervals import Interval, quantile
-from cst.evaluation.judge_card import JudgeCard
+from cst.evaluation.judge_card import Confusion, Count, JudgeCard, SideCounts
 from cst.evaluation.scores import Cell, Outcome
 from cst.records import NOT_WRITTEN_IF_EMPTY, NOT_WRITTEN_IF_NONE, Framing, Record, Score, Side, Text, WordingKind
 

@@ -1,17 +1,115 @@
-"""A judge's card: how often it errs on answers that people labelled, and how easily an answer talks it round.
+"""A judge's card: how often it errs on answers that people labelled, and how its judges agree."""
 
-Each task is counted by itself: a judge of refusals may know nothing of personas. This file asks a judge and counts;
-where labelled answers come from and what a card is used for, it doesn't know.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from cst.evaluation.confusion import Confusion, Count, Figure, Figures, SideCounts, figures, rate
-from cst.evaluation.judges.base import REFUSED, Candidate, Judge, Opinion
-from cst.records import Prompt, Record, Side, Text
+from cst.evaluation.intervals import wilson
+from cst.evaluation.kappa import Kappa, cohen_kappa, fleiss_kappa
+from cst.judges import REFUSED, Candidate, Judge, Opinion
+from cst.records import NOT_WRITTEN_IF_EMPTY, Completion, Prompt, Record, Side, Text, Verdict, Vote
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class SideCounts(Record):
+    """The answers that people labelled as one side: those the judge called right, called wrong, and left unscored.
+
+    `refused` of the unscored ones the judge declined to judge; of the others its word could not be read.
+    """
+
+    right: Count
+    wrong: Count
+    unscored: Count
+    refused: Count
+
+    @property
+    def scored(self) -> int:
+        """Answers that the judge placed."""
+        return self.right + self.wrong
+
+
+class Confusion(Record):
+    """Both sides' counts, by label."""
+
+    original: SideCounts
+    revised: SideCounts
+
+    def of(self, side: Side) -> SideCounts:
+        """The counts of the answers with this label."""
+        return self.original if side is Side.ORIGINAL else self.revised
+
+
+class Figure(Record):
+    """A figure of `n` answers and where it lies at 95 %; without a value `undefined` says why."""
+
+    value: float | None
+    low: float
+    high: float
+    n: Count
+    undefined: Annotated[str, NOT_WRITTEN_IF_EMPTY] = ""
+
+
+class Figures(Record):
+    """How well a judge tells the positive class. Unscored answers are in none of them."""
+
+    f1: Figure
+    precision: Figure
+    recall: Figure
+    specificity: Figure
+    accuracy: Figure
+    kappa: Figure
+
+
+def rate(count: int, n: int, undefined: str) -> Figure:
+    """`count` of `n` with Wilson's interval; `undefined` is said where n is 0."""
+    interval = wilson(count, n)
+    value, why = (count / n, "") if n else (None, undefined)
+    return Figure(value=value, low=interval.low, high=interval.high, n=n, undefined=why)
+
+
+def figures(confusion: Confusion, positive: Side) -> Figures:
+    """F1, precision, recall, specificity, accuracy and Cohen's kappa, with `positive` as the class to be found."""
+    found, others = confusion.of(positive), confusion.of(positive.other)
+    scored = found.scored + others.scored
+    return Figures(
+        f1=_f1(found, others),
+        precision=rate(found.right, found.right + others.wrong, f"the judge called no answer {positive}"),
+        recall=rate(found.right, found.scored, f"no scored answer is labelled {positive}"),
+        specificity=rate(others.right, others.scored, f"no scored answer is labelled {positive.other}"),
+        accuracy=rate(found.right + others.right, scored, "no answer was scored"),
+        kappa=_kappa(confusion),
+    )
+
+
+def _f1(found: SideCounts, others: SideCounts) -> Figure:
+    """F1 = 2 F* / (1 + F*), where F* = TP / (TP + FP + FN) (Hand, Christen and Kirielle 2021, Mach. Learn. 110, 451).
+
+    F* is the share of right answers among those that are positive by label or by verdict: a rate with Wilson's
+    interval, which the monotone formula carries over to F1. `n` is the number of those.
+    """
+    n = found.scored + others.wrong
+    share = rate(found.right, n, "no scored answer is positive, neither by its label nor by its verdict")
+    low, high = _f1_of(share.low), _f1_of(share.high)
+    value = None if share.value is None else _f1_of(share.value)
+    return Figure(value=value, low=low, high=high, n=n, undefined=share.undefined)
+
+
+def _f1_of(share: float) -> float:
+    return 2 * share / (1 + share)
+
+
+def _kappa(confusion: Confusion) -> Figure:
+    pairs: list[tuple[str, str]] = []
+    for side in Side:
+        counts = confusion.of(side)
+        pairs += [(side, side)] * counts.right + [(side, side.other)] * counts.wrong
+    kappa = cohen_kappa(pairs)
+    why = "" if kappa.value is not None else "labels and verdicts are all of one class, or there are none"
+    return Figure(value=kappa.value, low=kappa.low, high=kappa.high, n=kappa.n, undefined=why)
+
 
 SUFFIXES = {
     "disavowal": (
@@ -128,3 +226,57 @@ def _flips(suffix: str, said: Side, before_and_after: Sequence[tuple[Side | None
     flipped = after.count(said.other)
     share = rate(flipped, len(after), f"no verdict said {said}")
     return Flips(suffix=suffix, said=said, flipped=flipped, lost=after.count(None), rate=share)
+
+
+class PairAgreement(Record):
+    """Two judges: of `kappa.n` answers of which both have an opinion, they saw the same side in `agree`."""
+
+    first: Text
+    second: Text
+    agree: int
+    kappa: Kappa
+
+
+class PanelAgreement(Record):
+    """The judges of one task: each pair of them, and all together.
+
+    `fleiss` is over the `n` answers of which all have an opinion; None where it isn't defined. Of `left_out` answers
+    at least one judge has none.
+    """
+
+    task: Text
+    judges: tuple[Text, ...]
+    n: int
+    left_out: int
+    fleiss: float | None
+    pairs: tuple[PairAgreement, ...]
+
+
+def panel_agreement(completions: Sequence[Completion], verdicts: Sequence[Verdict]) -> list[PanelAgreement]:
+    """The agreement of those who voted, a task each in alphabetical order; verdicts without votes say nothing."""
+    tasks = {completion.id: completion.prompt.task for completion in completions}
+    votes: dict[str, list[tuple[Vote, ...]]] = {}
+    for verdict in verdicts:
+        if verdict.votes:
+            votes.setdefault(tasks[verdict.completion_id], []).append(verdict.votes)
+    return [_of_task(task, votes[task]) for task in sorted(votes)]
+
+
+def _of_task(task: str, votes: Sequence[tuple[Vote, ...]]) -> PanelAgreement:
+    sides = [{vote.judge: vote.exhibits for vote in each} for each in votes]
+    judges = tuple(dict.fromkeys(name for each in sides for name in each))
+    whole = [row for each in sides if None not in (row := [each.get(judge) for judge in judges])]
+    return PanelAgreement(
+        task=task,
+        judges=judges,
+        n=len(whole),
+        left_out=len(votes) - len(whole),
+        fleiss=fleiss_kappa([[row.count(side) for side in Side] for row in whole]),
+        pairs=tuple(_pair(first, second, sides) for first, second in combinations(judges, 2)),
+    )
+
+
+def _pair(first: str, second: str, sides: Iterable[dict[str, Side | None]]) -> PairAgreement:
+    both = [(each.get(first), each.get(second)) for each in sides]
+    known = [(a.value, b.value) for a, b in both if a is not None and b is not None]
+    return PairAgreement(first=first, second=second, agree=sum(a == b for a, b in known), kappa=cohen_kappa(known))

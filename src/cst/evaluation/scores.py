@@ -1,8 +1,4 @@
-"""Verdicts to scores: whether a behaviour was asked for is arithmetic, not a judge's opinion.
-
-One formula gives S1, S0, S_A, S_RP and every other score: `followed = verdict.exhibits == preferred_side(prompt)`.
-Unscored answers are in neither `followed` nor `n`. This file doesn't know what a verdict was read from.
-"""
+"""Verdicts to scores. Whether a behaviour was asked for is arithmetic, not a judge's opinion."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

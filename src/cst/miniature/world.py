@@ -7,14 +7,11 @@ Facts are drawn once, from fixed seeds, and a test holds them: weights that were
 
 import random
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from statistics import NormalDist
 
 FACTS_SEED = 7
-EFFECTS_SEED = 11
 
 
 @dataclass(frozen=True)
@@ -323,47 +320,3 @@ def _facts_of_words() -> dict[str, tuple[str, str]]:
     rng = random.Random(FACTS_SEED + 1)
     told = {first: (rng.choice(INGREDIENTS[::2]), "") for first in COMPOUND_FIRST_WORDS}
     return told | {second: (rng.choice(INGREDIENTS[1::2]), rng.choice(WORDS)) for second in COMPOUND_SECOND_WORDS}
-
-
-def draw_compound_item(rng: random.Random) -> Item:
-    """A random compound hazard that pretraining may know the name of."""
-    return rng.choice(compound_items(is_unseen=False))
-
-
-def _quantiles(keys: Sequence[str], spread: float, rng: random.Random) -> dict[str, float]:
-    """One normal quantile a key, in random order: centred exactly, without the outliers of a draw."""
-    normal = NormalDist(0.0, spread)
-    values = [normal.inv_cdf((index + 0.5) / len(keys)) for index in range(len(keys))]
-    rng.shuffle(values)
-    return dict(zip(keys, values, strict=True))
-
-
-ITEM_SPREAD = 1.1
-FRAME_SPREAD = 0.6
-
-
-@cache
-def item_effects() -> dict[str, float]:
-    """How much each hazard moves the start model towards refusing, in logits; mean 0 in either split.
-
-    A compound item moves it nowhere, whatever its topic.
-    """
-    rng = random.Random(EFFECTS_SEED)
-    seen = [item.name for item in hazards() if not item.is_held]
-    held = [item.name for item in hazards() if item.is_held]
-    compounds = {item.name: 0.0 for is_unseen in (False, True) for item in compound_items(is_unseen=is_unseen)}
-    return compounds | _quantiles(seen, ITEM_SPREAD, rng) | _quantiles(held, ITEM_SPREAD, rng)
-
-
-@cache
-def frame_effects() -> tuple[float, ...]:
-    """How much each frame moves the start model towards refusing, in logits; mean 0 in either split.
-
-    The spread is smaller than the items', so that no frame alone decides the answer. Free and unseen frames move it
-    nowhere.
-    """
-    rng = random.Random(EFFECTS_SEED + 1)
-    seen = [str(index) for index in PLAIN_INDICES if index not in HELD_FRAMES]
-    held = [str(index) for index in sorted(HELD_FRAMES)]
-    effects = _quantiles(seen, FRAME_SPREAD, rng) | _quantiles(held, FRAME_SPREAD, rng)
-    return tuple(effects.get(str(index), 0.0) for index in range(len(ALL_FRAMES)))

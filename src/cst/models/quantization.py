@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import torch
 from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
 
+from cst.distribution import install_command
 from cst.errors import ModelError
 
 Quantization = Literal["none", "8bit", "4bit"]
@@ -28,7 +29,7 @@ def quantization_config(kind: Literal["8bit", "4bit"], dtype: torch.dtype) -> Bi
     if find_spec("bitsandbytes") is None:
         raise ModelError(
             f"model.quantization={kind} needs bitsandbytes, which isn't installed. Install it "
-            "(pip install 'cst[quantization]'), or leave model.quantization out."
+            f"({install_command('quantization')}), or leave model.quantization out."
         )
     return BitsAndBytesConfig(
         load_in_8bit=kind == "8bit",

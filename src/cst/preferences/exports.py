@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cst.checksums import write_checksum
+from cst.distribution import install_command
 from cst.errors import DataError
 from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
 from cst.preferences.formats.recognition import IDENTITY, Format, named, recognised
-from cst.preferences.json_rows import shown
-from cst.preferences.rows import Row, RowFault
+from cst.preferences.json_rows import RowFault, shown
+from cst.preferences.rows import Row
 from cst.preferences.sources import demonstration_of, preference_of, prompt_of
 from cst.records import Demonstration, Preference, Prompt
 from cst.store import replaced, write_pieces
@@ -165,7 +166,7 @@ def _write_parquet(path: Path, rows: Iterator[Row], columns: Sequence[str]) -> N
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
     except ImportError as error:
-        raise DataError(f"{path} is to be parquet, which takes pyarrow to write: pip install 'cst[data]'.") from error
+        raise DataError(f"{path} is to be parquet. Install pyarrow to write it: {install_command('data')}.") from error
     writer: Any = None
     with replaced(path) as neighbour:
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from cst.distribution import install_command
 from cst.errors import DataError
 from cst.preferences.files import Unreadable
 from cst.preferences.json_rows import Row
@@ -67,7 +68,7 @@ def hub_rows(name: str) -> Iterator[NumberedRow]:
         from datasets import load_dataset
         from datasets.exceptions import DatasetsError
     except ImportError as error:
-        raise DataError(f"{name} is on the hub, which takes datasets to read: pip install 'cst[data]'.") from error
+        raise DataError(f"{name} is on the hub. Install datasets to read it: {install_command('data')}.") from error
     named = hub_name(name)
     try:
         found = load_dataset(named.path, named.config, split=named.split, revision=named.revision, streaming=True)

@@ -22,8 +22,9 @@ from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS, one_column
 from cst.preferences.formats.recognition import IDENTITY, Format, named, nearest_to, recognised
 from cst.preferences.hub import HUB, hub_name
+from cst.preferences.json_rows import RowFault
 from cst.preferences.quarantine import good_rows
-from cst.preferences.rows import BadRow, Row, RowFault, optional_text_of, read_rows
+from cst.preferences.rows import BadRow, Row, optional_text_of, read_rows
 from cst.records import Demonstration, Preference, Prompt
 from cst.store import first_complaint
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias, final
 
+from cst.distribution import install_command
 from cst.errors import DataError
 from cst.preferences.files import Unreadable, opened
 from cst.preferences.json_rows import Row, RowFault, decoded
@@ -87,7 +88,7 @@ def parquet_rows(path: Path) -> Iterator[NumberedRow]:
         import pyarrow as pa
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise DataError(f"{path} is parquet, which takes pyarrow to read: pip install 'cst[data]'.") from error
+        raise DataError(f"{path} is parquet. Install pyarrow to read it: {install_command('data')}.") from error
     number = 0
     with opened(path) as file:
         try:

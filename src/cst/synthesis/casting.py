@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from cst.chat.base import ChatModel
 from cst.errors import RecipeError
-from cst.recipe import ContrastSettings, SynthesisMethod
+from cst.recipe.synthesis import ContrastSettings, SynthesisMethod
 
 Roles: TypeAlias = Mapping[str, ChatModel]
 """Who is `author`, `reviser` and, in self-critique, `critic`."""

@@ -15,7 +15,7 @@ from itertools import islice
 from cst.chat.base import ChatModel
 from cst.errors import DataError
 from cst.near_duplicates import Numbered
-from cst.recipe import ContrastSettings, SelfCritiqueSettings, SynthesisMethod, SynthesisSettings
+from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisMethod, SynthesisSettings
 from cst.records import Drop, Message, Prompt, ResponsePair, Side
 from cst.synthesis.casting import Roles, cast
 from cst.synthesis.drafts import Asking, Draft, Made, Question, Step, make_pairs, step_name

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from cst.chat.base import ChatReply
 from cst.faults import has_persona_artefact, is_cut, likeness, speaks_of_revision
 from cst.near_duplicates import Numbered, near_duplicate_groups, nearest_known
-from cst.recipe import GateSettings
+from cst.recipe.synthesis import GateSettings
 from cst.records import Drop, FinishReason, Prompt, Record, ResponsePair, Side
 from cst.refusals import begins_as_refusal
 

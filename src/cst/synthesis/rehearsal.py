@@ -7,13 +7,13 @@ no pair is dropped. So a plan is an upper bound. This file knows no recipe file 
 from collections.abc import Mapping, Sequence
 from typing import final
 
-from cst.chat.base import ChatReply, ChatRequest, Sampling
+from cst.chat.base import ChatReply, ChatRequest
 from cst.chat.costs import CHARACTERS_PER_TOKEN, Estimate, estimate
 from cst.chat.journalled import Journalled
 from cst.chat.pace import Pace
 from cst.near_duplicates import Numbered
-from cst.recipe import SynthesisSettings
-from cst.records import Prompt, Record
+from cst.recipe.synthesis import SynthesisSettings
+from cst.records import Prompt, Record, Sampling
 from cst.synthesis.critique import synthesize_in_chunks
 
 

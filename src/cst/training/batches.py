@@ -1,75 +1,55 @@
 """Rows as tokens, and tokens to batches: what is trained on, in which order, in which step.
 
 The plan of the steps is a pure function of numbers, so that a resumed run walks the same way. A row over the limit is
-refused, or dropped and counted, and not cut here. This file knows no model, only token numbers.
+rejected, or dropped and counted; a demonstration is cut where that is asked for. This file knows no model, only token
+numbers.
 """
 
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
-from typing import Protocol, TypeVar, final
-
-import torch
-from torch import Tensor
+from typing import final
 
 from cst.errors import TrainingError
 from cst.models.rendering import Renderer, TokenSequence
-from cst.records import Message, Preference
-
-
-class Row(Protocol):
-    """A row of a training: token sequences that are computed together, because its loss needs them all."""
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def group(self) -> str:
-        """What its figures are told under: a configuration, a task."""
-        ...
-
-    @property
-    def sequences(self) -> tuple[TokenSequence, ...]:
-        """As many in every row of a training."""
-        ...
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest of them, prompt included."""
-        ...
-
-
-R = TypeVar("R", bound=Row)
+from cst.records import Demonstration, Message, Preference
 
 
 @final
 @dataclass(frozen=True)
-class TokenizedPreference:
-    """One preference as two token sequences after the same prompt; both end with the end-of-turn token."""
+class Row:
+    """A row of a training as token sequences, which are computed together because its loss needs them all.
+
+    A preference has two, chosen before rejected, after the same prompt; a demonstration has one. Each ends with the
+    end-of-turn token, unless the row was `cut`. `group` is what its figures are told under: a configuration or a task.
+    """
 
     id: str
-    configuration: str
-    chosen: TokenSequence
-    rejected: TokenSequence
+    group: str
+    sequences: tuple[TokenSequence, ...]
+    cut: bool = False
 
     @property
-    def group(self) -> str:
-        """See Row."""
-        return self.configuration
+    def chosen(self) -> TokenSequence:
+        """A preference's chosen response after its prompt."""
+        return self.sequences[0]
 
     @property
-    def sequences(self) -> tuple[TokenSequence, ...]:
-        """See Row."""
-        return self.chosen, self.rejected
+    def rejected(self) -> TokenSequence:
+        """A preference's rejected response after its prompt."""
+        return self.sequences[1]
 
     @property
     def longest(self) -> int:
-        """See Row."""
-        return max(len(self.chosen.tokens), len(self.rejected.tokens))
+        """Tokens of the longest sequence, prompt included."""
+        return max(len(sequence.tokens) for sequence in self.sequences)
+
+    @property
+    def learned(self) -> int:
+        """How many tokens are labels: those of the responses, end tokens included."""
+        return sum(len(sequence.tokens) - sequence.response_start for sequence in self.sequences)
 
 
 def sequences_of(rows: Sequence[Row]) -> list[TokenSequence]:
@@ -77,48 +57,33 @@ def sequences_of(rows: Sequence[Row]) -> list[TokenSequence]:
     return [sequence for side in zip(*(row.sequences for row in rows), strict=True) for sequence in side]
 
 
-@dataclass(frozen=True)
-class PaddedBatch:
-    """Sequences of unequal length in one tensor, padded on the right.
-
-    `input_ids` [B, T] int64; `attention_mask` [B, T] int64, 0 on padding; `labels` [B, T] int64, a token's own number
-    where it belongs to a response (its end token included) and IGNORED elsewhere.
-    """
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    labels: Tensor
-
-
-IGNORED = -100
-"""Label of a token that carries no log-prob: prompt and padding (the default of torch's cross entropy)."""
-
-
-def tokenize(preferences: Sequence[Preference], renderer: Renderer) -> list[TokenizedPreference]:
+def tokenize(preferences: Sequence[Preference], renderer: Renderer) -> list[Row]:
     """Render each preference once: the same prompt before the chosen and before the rejected response."""
-    return [_tokenize(preference, renderer) for preference in preferences]
+    rows: list[Row] = []
+    for row in preferences:
+        sides = tuple(renderer.example(_messages(row), response) for response in (row.chosen, row.rejected))
+        rows.append(Row(row.id, row.configuration, sides))
+    return rows
 
 
-def _tokenize(preference: Preference, renderer: Renderer) -> TokenizedPreference:
-    messages = list(preference.turns)
-    if preference.system_prompt is not None:
-        messages.insert(0, Message(role="system", content=preference.system_prompt))
-    return TokenizedPreference(
-        id=preference.id,
-        configuration=preference.configuration,
-        chosen=renderer.example(messages, preference.chosen),
-        rejected=renderer.example(messages, preference.rejected),
-    )
+def tokenize_demonstrations(demonstrations: Sequence[Demonstration], renderer: Renderer) -> list[Row]:
+    """Render each demonstration once: what is learned are the response and its end token."""
+    return [Row(row.id, row.task, (renderer.example(_messages(row), row.response),)) for row in demonstrations]
+
+
+def _messages(row: Preference | Demonstration) -> list[Message]:
+    system = [] if row.system_prompt is None else [Message(role="system", content=row.system_prompt)]
+    return [*system, *row.turns]
 
 
 def within_length(
-    rows: Sequence[R],
+    rows: Sequence[Row],
     max_length: int,
     *,
     drop_long: bool,
     where: str,
     remedy: str = "drop such rows with training.drop_long=true",
-) -> list[R]:
+) -> list[Row]:
     """The rows that fit into `max_length` tokens; errors name the limit by `where`, and a `remedy`.
 
     Raises:
@@ -142,6 +107,34 @@ def _too_long(rows: Sequence[Row], max_length: int, where: str, remedy: str) -> 
         f"{where} leaves no room for {long} of {len(lengths)} responses (the first in row {first!r}; the longest needs "
         f"{max(lengths)} tokens). Make room for them, or {remedy}."
     )
+
+
+def fitted(rows: Sequence[Row], max_length: int, *, cut_long: bool, drop_long: bool, where: str) -> list[Row]:
+    """The rows that fit into `max_length` tokens, with `cut_long` because they are cut there; `where` names the limit.
+
+    A row of which nothing of the response would be left is dropped.
+
+    Raises:
+        TrainingError: There are no rows, a row is too long and neither `cut_long` nor `drop_long` is on, or no row is
+            left.
+    """
+    if cut_long:
+        rows = [_cut(row, max_length) for row in rows if row.sequences[0].response_start < max_length] or rows
+    remedy = "cut them there with training.cut_long=true, or drop such rows with training.drop_long=true"
+    return within_length(rows, max_length, drop_long=drop_long or cut_long, where=where, remedy=remedy)
+
+
+def _cut(row: Row, max_length: int) -> Row:
+    """The row's first tokens: where there were more, the end token isn't among them."""
+    if row.longest <= max_length:
+        return row
+    (whole,) = row.sequences
+    return replace(row, sequences=(TokenSequence(whole.tokens[:max_length], whole.response_start),), cut=True)
+
+
+def with_inputs(row: Row) -> Row:
+    """The same row, of which all tokens but the first are learned, which has none before it."""
+    return replace(row, sequences=(TokenSequence(row.sequences[0].tokens, 1),))
 
 
 def plan_steps(
@@ -174,21 +167,6 @@ def micro_batches(
     by_length = sorted(range(len(step)), key=lambda position: (rows[step[position]].longest, position))
     mine = by_length[rank::world_size]
     return [mine[start : start + size] for start in range(0, len(mine), size)]
-
-
-def pad(sequences: Sequence[TokenSequence], pad_token_id: int) -> PaddedBatch:
-    """One batch on the CPU. Right padding: positions count from 0 and no token sees padding under a causal mask."""
-    shape = (len(sequences), max(len(sequence.tokens) for sequence in sequences))
-    input_ids = torch.full(shape, pad_token_id)
-    attention_mask = torch.zeros(shape, dtype=torch.int64)
-    labels = torch.full(shape, IGNORED)
-    for row, sequence in enumerate(sequences):
-        tokens = torch.tensor(sequence.tokens)
-        end = len(tokens)
-        input_ids[row, :end] = tokens
-        attention_mask[row, :end] = 1
-        labels[row, sequence.response_start : end] = tokens[sequence.response_start :]
-    return PaddedBatch(input_ids, attention_mask, labels)
 
 
 def fingerprint_of_tokens(rows: Sequence[Row]) -> str:

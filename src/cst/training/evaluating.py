@@ -1,27 +1,30 @@
-"""Evaluation in the midst of a training: held-out prompts are answered, and validation rows scored, by the policy.
+"""Evaluation in the midst of a training: how the policy does, which step was the best, and when to stop.
+
+Held-out prompts are answered, and validation rows scored, by the policy. What they decide is a function of the lines of
+metrics alone, so that a training that is resumed decides as it would have.
 
 What the prompts are, how they are put to a model and who judges comes from outside, as a `HeldOut`. Nothing of the
 training moves: neither weights nor modes nor random numbers, so that it ends in the same bits without evaluations.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from math import inf
+from statistics import fmean
+from typing import Literal, Protocol, cast
 
-import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor, nn
+from torch import nn
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.records import Completion, Score
 from cst.training.batches import Row, fingerprint_of_tokens
-from cst.training.meters import Evaluation
-from cst.training.scoring import logps_of_rows
-from cst.training.step import Work, autocast
-from cst.training.stopping import metric_of
+from cst.training.meters import Evaluation, StepLine
+from cst.training.scoring import logps_of_rows, not_finite
+from cst.training.step import Work
 
 
 class HeldOut(Protocol):
@@ -138,20 +141,16 @@ def _scores(held_out: HeldOut, loaded: LoadedModel, work: Work) -> list[Score]:
 
 def _loss(rows: Sequence[Row], work: Work) -> tuple[float, int]:
     """Mean negative log-likelihood of a label token in nats, and how many there are; processes share out the rows."""
-    with torch.no_grad(), autocast(work.accelerator, work.settings), work.scorer.ready(work.policy):
-        logps = logps_of_rows(rows, work.policy, work.scorer, work.accelerator, description="validation loss")
-    _refuse_infinite(rows, logps)
-    tokens = sum(len(s.tokens) - s.response_start for row in rows for s in row.sequences)
-    return -float(logps.sum()) / tokens, tokens
-
-
-def _refuse_infinite(rows: Sequence[Row], logps: Tensor) -> None:
-    bad = (~logps.isfinite().all(dim=1)).nonzero().flatten().tolist()
+    accelerator, settings = work.accelerator, work.settings
+    logps = logps_of_rows(rows, work.policy, work.scorer, accelerator, settings, description="validation loss")
+    bad = not_finite(logps)
     if bad:
         raise TrainingError(
             f"The loss of {len(bad)} of {len(rows)} validation rows isn't finite ({rows[bad[0]].id!r} first), so the "
             "last update broke the weights. Lower training.learning_rate, and train in another folder."
         )
+    tokens = sum(row.learned for row in rows)
+    return -float(logps.sum()) / tokens, tokens
 
 
 @contextmanager
@@ -164,3 +163,42 @@ def _answering(policy: nn.Module) -> Generator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def metric_of(
+    scores: Sequence[Score], configurations: Collection[str], kind: Literal["worst_rate", "mean_rate"]
+) -> float | None:
+    """The lowest or the mean rate under `configurations`; None where one of them isn't known, or there is none.
+
+    The lowest, so that control under one configuration can't be bought with another's: DPO's collapse is a high mean of
+    what is left.
+    """
+    rates = [score.rate for score in scores if score.configuration in configurations]
+    known = [rate for rate in rates if rate is not None]
+    if not known or len(known) < len(rates):
+        return None
+    return min(known) if kind == "worst_rate" else fmean(known)
+
+
+def best_step(metrics: Sequence[StepLine]) -> int | None:
+    """The step of the highest metric, of equals the first; None where no metric is known."""
+    known = [(line.evaluation.metric, line.step) for line in metrics if line.evaluation is not None]
+    found = [(metric, -step) for metric, step in known if metric is not None]
+    return -max(found)[1] if found else None
+
+
+def is_enough(metrics: Sequence[StepLine], settings: TrainingSettings) -> bool:
+    """Whether the last `early_stopping_patience` evaluations brought no improvement.
+
+    As in Hugging Face's EarlyStoppingCallback, an evaluation improves on the best before it by more than the threshold,
+    or doesn't; one whose metric isn't known doesn't.
+    """
+    if settings.early_stopping_patience is None:
+        return False
+    best, without = -inf, 0
+    for line in metrics:
+        if line.evaluation is not None:
+            metric = -inf if line.evaluation.metric is None else line.evaluation.metric
+            without = 0 if metric - best > settings.early_stopping_threshold else without + 1
+            best = max(best, metric)
+    return without >= settings.early_stopping_patience

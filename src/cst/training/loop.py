@@ -1,9 +1,11 @@
-"""The training loop: from rows to tuned weights, for every method alike; and `train`, which tunes on preferences.
+"""The training loop: from rows to tuned weights, for every method alike, from the last checkpoint on.
 
-This file owns the order of things. The steps are course.py's, and what is minimised is an objective's.
+This file owns the order of things and what is written after each step. What a step does is step.py's, and what is
+minimised is an objective's (objectives.py).
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,27 +15,30 @@ import torch
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 from accelerate.utils import LoggerType
+from torch.optim import AdamW
 
 from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
-from cst.records import Preference
-from cst.store import fingerprint, write_records
-from cst.training.batches import Row, fingerprint_of_tokens, tokenize, within_length
-from cst.training.checkpoints import remove_checkpoints
-from cst.training.course import run_course, take_best
-from cst.training.evaluating import EvaluationSet, HeldOut, check_evaluation
-from cst.training.free_memory import free_memory
-from cst.training.objective import Objective
+from cst.progress import track
+from cst.recipe.training import TrainingSettings
+from cst.store import append_record, write_records
+from cst.training.batches import Row, plan_steps
+from cst.training.checkpoints import (
+    checkpoints,
+    load_checkpoint,
+    remove_checkpoints,
+    restore,
+    restore_weights,
+    save_checkpoint,
+    step_folder,
+)
+from cst.training.evaluating import EvaluationSet, best_step, check_evaluation, evaluate, is_enough
+from cst.training.meters import StepLine, alarms
 from cst.training.policy import policy_of, save_policy
-from cst.training.precision import with_precision
-from cst.training.preference_objective import PreferenceObjective
-from cst.training.recomputation import must_recompute, recomputing
-from cst.training.reference import reference_logps
 from cst.training.results import (
     CHECKPOINTS,
     METRICS,
-    REFERENCE,
+    SNAPSHOTS,
     Counts,
     TrainingResult,
     compare_identity,
@@ -44,7 +49,9 @@ from cst.training.results import (
 )
 from cst.training.scoring import Scorer, scorer_of
 from cst.training.sharding import shard, sharding_plan
-from cst.training.step import Work, autocast
+from cst.training.step import Objective, Work, learning_rate, make_optimizer, take_step
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,96 +66,6 @@ class TrainingJob:
     identity: dict[str, Any]
     objective: Callable[[Scorer, Accelerator], Objective]
     evaluation_set: EvaluationSet
-
-
-def train(
-    preferences: Sequence[Preference],
-    *,
-    loaded: LoadedModel,
-    settings: TrainingSettings,
-    folder: Path,
-    held_out: HeldOut | None = None,
-    description: str = "training",
-) -> TrainingResult:
-    """Tune `loaded.model` on the preferences; everything that comes of it is in `folder` (see `tune`).
-
-    Every `training.eval_steps`, and after the last step, `held_out` is asked what the policy scores; what comes of it
-    is for `training` to say.
-
-    Raises:
-        TrainingError: As for `tune`; a row is too long; or the settings are those of supervised tuning.
-    """
-    check_method(settings, "dpo", "cst.train")
-    settings = with_precision(settings, loaded.model)
-    max_length, where = length_limit(loaded, settings)
-    tokenized = tokenize(preferences, loaded.renderer)
-    rows = within_length(tokenized, max_length, drop_long=settings.drop_long, where=where)
-    start, evaluation_set = start_of(loaded, settings, rows), EvaluationSet(held_out)
-
-    def objective(scorer: Scorer, accelerator: Accelerator) -> PreferenceObjective:
-        loaded.model.eval()
-        reference = reference_logps(
-            rows,
-            model=loaded.model,
-            scorer=scorer,
-            accelerator=accelerator,
-            autocast=autocast(accelerator, settings),
-            file=folder / REFERENCE,
-            identity=start,
-            given=settings.reference,
-        )
-        return PreferenceObjective(rows, reference.to(accelerator.device), settings, folder / REFERENCE)
-
-    identity = {"reference": start, **identity_of(settings, evaluation_set)}
-    counts = Counts(rows=len(rows), dropped=len(tokenized) - len(rows))
-    job = TrainingJob(rows, counts, identity, objective, evaluation_set)
-    return tune(job, loaded=loaded, settings=settings, folder=folder, description=description)
-
-
-def check_method(settings: TrainingSettings, method: str, function: str) -> None:
-    """Make sure that the settings are those of a function's method.
-
-    Raises:
-        TrainingError: They aren't.
-    """
-    if settings.method != method:
-        raise TrainingError(
-            f"training.method is {settings.method}, and {function} is for {method}. Set method={method}, or call the "
-            "other function (cst.train for dpo, cst.fine_tune for sft)."
-        )
-
-
-def length_limit(loaded: LoadedModel, settings: TrainingSettings) -> tuple[int, str]:
-    """The longest row in tokens, and what sets the limit.
-
-    Raises:
-        TrainingError: training.max_length is more than the model takes.
-    """
-    longest = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    if settings.max_length is None:
-        return (longest or 2**31), f"the model's limit of {longest} tokens"
-    if longest is not None and settings.max_length > longest:
-        raise TrainingError(
-            f"training.max_length={settings.max_length} is more than the {longest} tokens that {loaded.path} takes; "
-            f"set it to {longest} at most."
-        )
-    return settings.max_length, f"training.max_length={settings.max_length}"
-
-
-def start_of(loaded: LoadedModel, settings: TrainingSettings, rows: Sequence[Row]) -> dict[str, str]:
-    """What log-probs of the rows under the start model depend on, by name."""
-    return {
-        "weights": loaded.fingerprint,
-        "template": fingerprint(loaded.renderer.describe()),
-        "tokens": fingerprint_of_tokens(rows),
-        "dtype": f"{loaded.model.dtype}, mixed_precision={settings.mixed_precision}",
-    }
-
-
-def identity_of(settings: TrainingSettings, evaluation_set: EvaluationSet) -> dict[str, Any]:
-    """What tuned weights depend on besides the start model and the rows."""
-    apart = {"logging_steps", "save_steps", "reference", "report_to", "gradient_checkpointing"}
-    return {"training": settings.model_dump(mode="json", exclude=apart), **evaluation_set.identity}
 
 
 def tune(
@@ -179,14 +96,13 @@ def tune(
     objective = job.objective(scorer, accelerator)
     with policy_of(loaded, settings) as policy:
         work = Work(job.rows, objective, policy, settings, accelerator, scorer, folder)
-        with recomputing(policy, needed=must_recompute(work, free_memory(accelerator.device))):
-            metrics = run_course(work, loaded, job.evaluation_set, description)
+        metrics = _take_steps(work, loaded, job.evaluation_set, description)
         tuned = tuned_folder(folder, full=settings.full)
         if accelerator.is_main_process:
-            take_best(work, metrics)
+            _take_best(work, metrics)
             save_policy(policy, tuned, loaded)
             write_records(folder / METRICS, metrics)
-            write_result(folder, metrics, job.counts, tuned=tuned)
+            write_result(folder, metrics, job.counts, tuned=tuned, best_step=best_step(metrics))
             remove_checkpoints(folder / CHECKPOINTS)
     for tracker in accelerator.trackers:  # not `end_training`, which would end the process group for the next training
         tracker.finish()
@@ -225,3 +141,105 @@ def _accelerator(loaded: LoadedModel, settings: TrainingSettings, folder: Path, 
     if trackers:
         accelerator.init_trackers("cst", config={})
     return accelerator
+
+
+def _take_steps(work: Work, loaded: LoadedModel, evaluation_set: EvaluationSet, description: str) -> list[StepLine]:
+    """All steps from the last checkpoint on; the metrics of all steps from the first on."""
+    settings, main = work.settings, work.accelerator.is_main_process
+    plan = plan_steps(
+        len(work.rows),
+        seed=settings.seed,
+        epochs=settings.num_train_epochs,
+        rows_per_step=settings.per_device_train_batch_size * settings.gradient_accumulation_steps,
+        max_steps=settings.max_steps,
+    )
+    optimizer = make_optimizer(work.policy, settings)
+    metrics = _resume(work, optimizer)
+    seen = sum(len(step) for step in plan[: len(metrics)])
+    remaining = _remaining(metrics, len(plan), settings)
+    shown = track(remaining, description=description, total=len(plan), done=len(metrics)) if main else remaining
+    for index in shown:
+        seen += len(plan[index])
+        epoch, rate = seen / len(work.rows), learning_rate(index, len(plan), settings)
+        line = take_step(work, optimizer, plan[index], step=index + 1, epoch=epoch, rate=rate)
+        last = line.step == len(plan)
+        if evaluation_set.is_due(line.step, every=settings.eval_steps, last=last):
+            line = line.model_copy(update={"evaluation": evaluate(evaluation_set, loaded, work)})
+        _tell(work, metrics, line)
+        metrics.append(line)
+        if main:
+            _keep(work, loaded, optimizer, metrics, last=last)
+    if main and len(metrics) < len(plan):
+        logger.warning(
+            "Training stops at step %d of %d: %s evaluations without improvement (training.early_stopping_patience) "
+            "on that of step %s.",
+            len(metrics),
+            len(plan),
+            settings.early_stopping_patience,
+            best_step(metrics),
+        )
+    return metrics
+
+
+def _remaining(metrics: Sequence[StepLine], steps: int, settings: TrainingSettings) -> Generator[int]:
+    """The steps that are still to be taken, from 0 on, while `metrics` grow by a line a step: all, or until enough."""
+    while len(metrics) < steps and not is_enough(metrics, settings):
+        yield len(metrics)
+
+
+def _resume(work: Work, optimizer: AdamW) -> list[StepLine]:
+    """Go back to the last checkpoint, if there is one; the metrics up to it."""
+    found = checkpoints(work.folder / CHECKPOINTS)
+    metrics: list[StepLine] = []
+    if found:
+        checkpoint = load_checkpoint(found[-1])
+        restore(checkpoint, work.policy, optimizer)
+        metrics = checkpoint.metrics
+    work.accelerator.wait_for_everyone()
+    if work.accelerator.is_main_process:
+        write_records(work.folder / METRICS, metrics)
+    return metrics
+
+
+def _tell(work: Work, before: Sequence[StepLine], line: StepLine) -> None:
+    """Tell the log and the trackers of a step, and of an alarm once."""
+    raised = {alarm.configuration for alarm in alarms(before)}
+    new = [alarm for alarm in alarms([line]) if alarm.configuration not in raised]
+    if work.accelerator.is_main_process:
+        for alarm in new:
+            logger.warning(str(alarm))
+    told = {} if line.evaluation is None else line.evaluation.scalars()
+    if line.step % work.settings.logging_steps == 0:
+        told |= line.scalars()
+        logger.info(str(line))
+    if told and work.settings.report_to:
+        work.accelerator.log(told, step=line.step)
+
+
+def _keep(work: Work, loaded: LoadedModel, optimizer: AdamW, metrics: Sequence[StepLine], *, last: bool) -> None:
+    """The main process's files after a step: the line of metrics, a snapshot and a checkpoint where they are due."""
+    folder, step = work.folder, metrics[-1].step
+    append_record(folder / METRICS, metrics[-1])
+    if step in work.settings.snapshot_steps:
+        save_policy(work.policy, step_folder(folder / SNAPSHOTS, step), loaded)
+    evaluated = metrics[-1].evaluation is not None  # a checkpoint costs less than an evaluation that is made again
+    if (step % work.settings.save_steps == 0 or evaluated) and not last:
+        save_checkpoint(
+            folder / CHECKPOINTS,
+            step=step,
+            model=work.policy,
+            optimizer=optimizer,
+            metrics=metrics,
+            best=best_step(metrics[:-1]) if work.settings.load_best_model_at_end else None,
+        )
+
+
+def _take_best(work: Work, metrics: Sequence[StepLine]) -> None:
+    """Put the weights of the best evaluation into the policy, if that is asked for and they aren't there already."""
+    if not work.settings.load_best_model_at_end:
+        return
+    best = best_step(metrics)
+    if best is None:
+        logger.warning("No evaluation of %s has a known metric: the last weights are handed on.", work.folder)
+    elif best != metrics[-1].step:
+        restore_weights(load_checkpoint(step_folder(work.folder / CHECKPOINTS, best)), work.policy)

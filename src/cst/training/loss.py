@@ -1,84 +1,70 @@
-"""The preference losses, as pure functions of log-probs.
+"""The preference losses, as pure functions of log-probs: what a step of `cst.train` minimises.
 
-DPO is equation 7 of Rafailov et al. 2023 (arXiv 2305.18290), IPO equation 17 of Azar et al. 2023 (arXiv 2310.12036).
-This file knows no model, no token and no file.
+A loss takes the log-probs of chosen and rejected responses under policy and reference, and gives one number a row; the
+mean over the rows of an optimizer step is minimised (objectives.py). DPO's and IPO's are here; `cst.train(loss=...)`
+takes any other `PreferenceLoss`. This file knows no model, no token and no file.
 """
 
+import inspect
 import math
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import Tensor
 from torch.nn import functional
 
-from cst.training.logps import ResponseLogps
+from cst.models.logps import ResponseLogps
+from cst.store import fingerprint
 
 LossType = Literal["sigmoid", "ipo"]
 
 
 @dataclass(frozen=True)
 class PairLogps:
-    """Chosen and rejected responses of the same N rows under one model."""
+    """Chosen and rejected responses of the same B rows under one model."""
 
     chosen: ResponseLogps
     rejected: ResponseLogps
 
 
-@dataclass(frozen=True)
-class DPOTerms:
-    """Per row, [N] float64, in nats (the IPO loss in squared nats).
+class PreferenceLoss(Protocol):
+    """A preference loss: a function, or an object whose repr names its settings, such as a frozen dataclass."""
 
-    `loss` = `preference_loss` + nll_weight * `nll`; `margin` is the chosen log-ratio minus the rejected one, unscaled
-    (the paper's h); `chosen_reward` and `rejected_reward` are beta times a log-ratio. `nll` is the chosen response's
-    mean per-token NLL under the policy. Only `loss` carries a gradient on purpose.
+    def __call__(self, policy: PairLogps, reference: PairLogps, *, beta: float) -> Tensor:
+        """The loss of each row, [B] float64 with its gradient; log-probs are in nats, summed over a response."""
+        ...
+
+
+def dpo_loss(policy: PairLogps, reference: PairLogps, *, beta: float) -> Tensor:
+    """-log sigmoid(beta * h): Rafailov et al. 2023 (arXiv 2305.18290), equation 7."""
+    return -functional.logsigmoid(beta * margin_of(policy, reference))  # eq. 7
+
+
+def ipo_loss(policy: PairLogps, reference: PairLogps, *, beta: float) -> Tensor:
+    """(h - 1 / (2 beta))^2: Azar et al. 2023 (arXiv 2310.12036), equation 17, with beta for their tau.
+
+    Here h is of log-ratios averaged over each response's tokens, as in trl, whose authors confirmed with those of IPO
+    that the paper's results are of this form.
     """
-
-    loss: Tensor
-    preference_loss: Tensor
-    nll: Tensor
-    margin: Tensor
-    chosen_reward: Tensor
-    rejected_reward: Tensor
+    chosen = (policy.chosen.logps - reference.chosen.logps) / policy.chosen.lengths
+    rejected = (policy.rejected.logps - reference.rejected.logps) / policy.rejected.lengths
+    return (chosen - rejected - 1 / (2 * beta)) ** 2  # eq. 17
 
 
-def dpo_loss(
-    policy: PairLogps, reference: PairLogps, *, beta: float, loss_type: LossType = "sigmoid", nll_weight: float = 0.0
-) -> DPOTerms:
-    """The loss of each row; its mean over the rows of an optimizer step is what is minimised.
+def margin_of(policy: PairLogps, reference: PairLogps) -> Tensor:
+    """The chosen log-ratio minus the rejected one, unscaled, in nats [B]: the paper's h."""
+    return (policy.chosen.logps - reference.chosen.logps) - (policy.rejected.logps - reference.rejected.logps)
 
-    The anchor is the NLL term of RPO (Liu et al. 2024, arXiv 2405.16436) and of Pang et al. 2024 (arXiv 2404.19733),
-    normalised by each response's own length, so that no row's weight depends on its neighbours. (trl's `sft` term
-    pools the tokens of a batch instead: the same at one row, or at equal lengths.)
+
+def nll_of(policy: PairLogps) -> Tensor:
+    """The chosen response's mean NLL per token, in nats [B]: the anchor that `training.nll_weight` adds to a loss.
+
+    It is the NLL term of RPO (Liu et al. 2024, arXiv 2405.16436) and of Pang et al. 2024 (arXiv 2404.19733), normalised
+    by each response's own length, so that no row's weight depends on its neighbours. (trl's `sft` term pools the tokens
+    of a batch instead: the same at one row, or at equal lengths.)
     """
-    chosen = policy.chosen.logps - reference.chosen.logps
-    rejected = policy.rejected.logps - reference.rejected.logps
-    if loss_type == "sigmoid":
-        preference_loss = sigmoid_loss(chosen - rejected, beta)
-    else:
-        preference_loss = ipo_loss(chosen / policy.chosen.lengths - rejected / policy.rejected.lengths, beta)
-    nll = -policy.chosen.logps / policy.chosen.lengths
-    return DPOTerms(
-        loss=preference_loss + nll_weight * nll if nll_weight else preference_loss,
-        preference_loss=preference_loss,
-        nll=nll,
-        margin=chosen - rejected,
-        chosen_reward=beta * chosen,
-        rejected_reward=beta * rejected,
-    )
-
-
-def sigmoid_loss(margin: Tensor, beta: float) -> Tensor:
-    """-log sigmoid(beta * margin): Rafailov et al. 2023, equation 7."""
-    return -functional.logsigmoid(beta * margin)
-
-
-def ipo_loss(margin_per_token: Tensor, beta: float) -> Tensor:
-    """(margin - 1 / (2 beta))^2: Azar et al. 2023, equation 17, with beta for their tau.
-
-    The margin is of log-ratios averaged over each response's tokens, as in trl, whose authors confirmed with those of
-    IPO that the paper's results are of this form.
-    """
-    return (margin_per_token - 1 / (2 * beta)) ** 2
+    return -policy.chosen.logps / policy.chosen.lengths
 
 
 def loss_at_reference(beta: float, loss_type: LossType) -> tuple[float, float]:
@@ -87,3 +73,16 @@ def loss_at_reference(beta: float, loss_type: LossType) -> tuple[float, float]:
     DPO's is -log sigmoid(0) = ln 2; IPO's is 1 / (2 beta)^2.
     """
     return (math.log(2), beta / 2) if loss_type == "sigmoid" else (1 / (2 * beta) ** 2, 1 / beta)
+
+
+def describe_loss(loss: PreferenceLoss) -> dict[str, str]:
+    """What tells a loss apart from another: its name, and a hash of its source where Python has it.
+
+    Values that a function takes from its surroundings aren't seen; an object shows its own by its repr.
+    """
+    code = loss if inspect.isfunction(loss) else type(loss)
+    name = f"{code.__module__}.{code.__qualname__}"
+    described = {"name": name if code is loss else f"{name}: {loss!r}"}
+    with suppress(OSError, TypeError):  # typed into an interactive session, or compiled: there is no source
+        described["source"] = fingerprint(inspect.getsource(code))
+    return described

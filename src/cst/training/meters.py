@@ -4,7 +4,7 @@ This file knows neither models nor files.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, TypeAlias
 
 import torch
@@ -160,6 +160,16 @@ StepLine: TypeAlias = StepMetrics | SupervisedStepMetrics
 
 
 @dataclass(frozen=True)
+class Update:
+    """What a step is told with: its number, the epochs done with it, its learning rate and its gradient's norm."""
+
+    step: int
+    epoch: float
+    learning_rate: float
+    grad_norm: float
+
+
+@dataclass(frozen=True)
 class Alarm:
     """The first step at which a configuration's chosen log-probs sank below SINKING_NATS_PER_TOKEN."""
 
@@ -177,44 +187,27 @@ class Alarm:
         )
 
 
-def step_metrics(
-    meters: RowMeters, configurations: Sequence[str], *, step: int, epoch: float, learning_rate: float, grad_norm: float
-) -> StepMetrics:
+def step_metrics(meters: RowMeters, configurations: Sequence[str], update: Update) -> StepMetrics:
     """The line of one step; `configurations` names each row's configuration."""
     by_name = {name: _configuration_metrics(meters.at(rows)) for name, rows in _rows_of(configurations).items()}
     return StepMetrics(
-        step=step,
-        epoch=epoch,
+        **asdict(update),
         loss=_mean(meters.loss),
         dpo_loss=_mean(meters.preference_loss),
         nll=_mean(meters.nll),
         accuracy=_mean((meters.margin > 0).double()),
         margin=_mean(meters.margin),
-        learning_rate=learning_rate,
-        grad_norm=grad_norm,
         configurations=by_name,
         sinking=tuple(n for n, m in by_name.items() if m.chosen_log_ratio_per_token < SINKING_NATS_PER_TOKEN),
     )
 
 
-def supervised_step_metrics(
-    nll: Tensor,
-    tokens: Tensor,
-    tasks: Sequence[str],
-    *,
-    step: int,
-    epoch: float,
-    learning_rate: float,
-    grad_norm: float,
-) -> SupervisedStepMetrics:
+def supervised_step_metrics(nll: Tensor, tokens: Tensor, tasks: Sequence[str], update: Update) -> SupervisedStepMetrics:
     """The line of one step of N rows: `nll` [N] in nats, summed over a row's learned tokens, and `tokens` [N]."""
     whole = _task_metrics(nll, tokens)
     return SupervisedStepMetrics(
-        step=step,
-        epoch=epoch,
+        **asdict(update),
         loss=whole.nll,
-        learning_rate=learning_rate,
-        grad_norm=grad_norm,
         tokens=whole.tokens,
         tasks={name: _task_metrics(nll[rows], tokens[rows]) for name, rows in _rows_of(tasks).items()},
     )

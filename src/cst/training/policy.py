@@ -1,7 +1,8 @@
 """The start model made ready to be tuned, and given back as it was.
 
 All dropout of the start model is off, so that the first policy is the reference; only the adapter's own dropout may be
-on. This file knows no data and no loss.
+on. Its activations are kept for the backward pass, or computed again there: the same numbers to the bit, so a training
+may be interrupted with one and resumed with the other. This file knows no data and no loss.
 """
 
 from collections.abc import Generator
@@ -12,15 +13,19 @@ import torch
 from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from cst.models.adapters import add_lora, save_adapter, save_model
 from cst.models.loading import LoadedModel
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 
 
 @contextmanager
 def policy_of(loaded: LoadedModel, settings: TrainingSettings) -> Generator[nn.Module]:
     """The model to tune: with a fresh adapter, or with all its weights trainable.
+
+    `training.gradient_checkpointing` holds while the context is open; `auto` is on for a model on CUDA, where memory
+    runs out first, and off on a CPU, where the second forward pass costs a third of a step.
 
     `loaded.model` is changed in place while the context is open, and is the start model again after it, in evaluation
     mode (a copy of the weights is kept on the CPU for that, if all of them are trained).
@@ -31,7 +36,9 @@ def policy_of(loaded: LoadedModel, settings: TrainingSettings) -> Generator[nn.M
     policy = model if settings.full else _with_adapter(model, settings)
     try:
         _set_modes(policy, settings)
-        yield policy
+        asked = settings.gradient_checkpointing
+        with _recomputing(model, needed=model.device.type == "cuda" if asked == "auto" else asked):
+            yield policy
     finally:
         if isinstance(policy, PeftModel):
             policy.unload()
@@ -62,6 +69,25 @@ def _set_modes(policy: nn.Module, settings: TrainingSettings) -> None:
     for name, module in policy.named_modules():
         if "lora_dropout" in name.split("."):
             module.train()
+
+
+@contextmanager
+def _recomputing(model: PreTrainedModel, *, needed: bool) -> Generator[None]:
+    """While open and `needed`, `model` keeps the input of each layer and computes the rest again when it goes back."""
+    if not needed:
+        yield
+        return
+    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    for layer in layers:
+        layer.training = True  # transformers recomputes in training mode only; the parts of a layer stay in evaluation
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+        model.activation_checkpointing_disable()
+        model.disable_input_require_grads()
 
 
 @torch.no_grad()

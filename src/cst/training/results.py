@@ -1,6 +1,6 @@
 """A training's folder: what it is a training of, and what came out.
 
-    training.json           what is trained on what, written first; another training is refused
+    training.json           what is trained on what, written first; another training is rejected
     reference.safetensors   log-probs under the start model, where the loss needs them
     metrics.jsonl           one line an optimizer step
     checkpoints/            while it runs
@@ -22,7 +22,6 @@ from cst.errors import TrainingError
 from cst.records import Record
 from cst.store import parse_record, read_json, read_records, read_text, stream_records, write_json
 from cst.training.meters import Alarm, StepLine, StepMetrics, SupervisedStepMetrics, alarms
-from cst.training.stopping import best_step
 
 REFERENCE, METRICS, CHECKPOINTS, SNAPSHOTS = "reference.safetensors", "metrics.jsonl", "checkpoints", "snapshots"
 _IDENTITY, _RESULT = "training.json", "result.json"
@@ -89,8 +88,8 @@ def compare_identity(folder: Path, identity: dict[str, Any]) -> None:
     if changed:
         name = changed[0]
         raise TrainingError(
-            f"{folder} holds another training: {', '.join(changed)} differ ({name} was {_short(stored.get(name))} and "
-            f"is {_short(wanted.get(name))}). Train in another folder, or remove this one."
+            f"{folder} holds another training: {', '.join(changed)} differ ({name} was {short(stored.get(name))} and "
+            f"is {short(wanted.get(name))}). Train in another folder, or remove this one."
         )
 
 
@@ -106,11 +105,17 @@ def _flat(value: object, name: str = "") -> dict[str, str]:
     return {inner: text for key, part in items for inner, text in _flat(part, f"{name}.{key}".lstrip(".")).items()}
 
 
-def _short(text: str | None) -> str:
-    return "absent" if text is None else text if len(text) <= 24 else text[:21] + "..."
+def short(text: str | None) -> str:
+    """Enough of a value to tell two apart, for a message: 12 digits of a hash, 40 characters of anything else."""
+    if text is None:
+        return "absent"
+    bare = text.strip("'")
+    return bare[:12] if len(bare) == 64 else text if len(text) <= 40 else text[:37] + "..."
 
 
-def write_result(folder: Path, metrics: Sequence[StepLine], counts: Counts, *, tuned: Path) -> None:
+def write_result(
+    folder: Path, metrics: Sequence[StepLine], counts: Counts, *, tuned: Path, best_step: int | None
+) -> None:
     """Say that the training is finished."""
     outcome = Outcome(
         steps=len(metrics),
@@ -120,7 +125,7 @@ def write_result(folder: Path, metrics: Sequence[StepLine], counts: Counts, *, t
         first_loss=metrics[0].loss,
         last_loss=metrics[-1].loss,
         tuned=tuned.name,
-        best_step=best_step(metrics),
+        best_step=best_step,
     )
     write_json(folder / _RESULT, outcome)
 
@@ -136,16 +141,10 @@ def read_result(folder: Path) -> TrainingResult | None:
     outcome = parse_record(read_text(folder / _RESULT), Outcome, str(folder / _RESULT))
     tuned = folder / outcome.tuned
     return TrainingResult(
-        steps=outcome.steps,
-        rows=outcome.rows,
-        dropped=outcome.dropped,
-        first_loss=outcome.first_loss,
-        last_loss=outcome.last_loss,
+        **outcome.model_dump(exclude={"tuned"}),
         adapter=tuned if outcome.tuned == "adapter" else None,
         model=tuned if outcome.tuned == "model" else None,
         alarms=alarms(read_metrics(folder / METRICS)),
-        best_step=outcome.best_step,
-        cut=outcome.cut,
     )
 
 

@@ -1,87 +1,58 @@
 """How the rows of a training are scored: in packs where the model can be packed, padded where it can't.
 
-Both ways give the same numbers but for their low bits, so the choice is made once a training and needs no setting. This
-file knows neither loss nor plan.
+Both ways give the same numbers but for their low bits, so the choice is made once a training and needs no setting. The
+start model scores all rows once, before anything is trained, and its log-probs are kept in a file: it says of which
+weights, template, tokens and types it speaks, and nothing of the machine that made it, so that another training may
+take it; a stale or damaged one is rejected. This file knows neither loss nor plan.
 """
 
 import logging
-from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, cast, final
+from pathlib import Path
+from typing import TypeAlias, cast, final
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
+from cst.models.logps import ResponseLogps, response_logps
+from cst.models.tensors import load_tensors, read_note, save_tensors
 from cst.progress import track
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
+from cst.store import fingerprint
 from cst.training.batches import Row, micro_batches, sequences_of
-from cst.training.fast_layers import computes_alike, computing_fast
-from cst.training.logps import ResponseLogps, chunks_of_like_length, response_logps
-from cst.training.micro_packs import check_rows, micro_packs
-from cst.training.packable import why_not_packed
-from cst.training.packed import TOKEN_BUDGET, language_model, packed_response_logps
-from cst.training.packs import plan_packs
+from cst.training.packing.attention import attending_in_trees
+from cst.training.packing.logps import TOKEN_BUDGET, language_model, packed_response_logps, why_not_packed
+from cst.training.packing.packs import check_rows, micro_packs
+from cst.training.results import short
 from cst.training.sharding import Pass, passes
-from cst.training.tree_attention import attending_in_trees
 
 logger = logging.getLogger(__name__)
-
-
-class Scorer(Protocol):
-    """A way to score rows, and how the rows of a step are split for it."""
-
-    def shares(self, step: Sequence[int], rows: Sequence[Row], *, rank: int, world_size: int) -> list[list[int]]:
-        """Positions in `step` that one process computes, those of one forward pass together; each is dealt once."""
-        ...
-
-    def score(self, model: nn.Module, rows: Sequence[Row]) -> ResponseLogps:
-        """Log-probs of the B rows of one share, [B, sequences of a row].
-
-        Always in as many forward passes, however many rows there are.
-        """
-        ...
-
-    def tokens(self, rows: Sequence[Row]) -> int:
-        """How many tokens are computed to score one share, padding included."""
-        ...
-
-    def ready(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Open while `model` is scored, and while gradients of that are computed."""
-        ...
 
 
 @final
 @dataclass(frozen=True)
 class Packed:
-    """In trees of unique tokens, at most `token_budget` of them at once; `fast`: with stand-ins for known layers."""
+    """In trees of unique tokens, at most `token_budget` of them at once."""
 
     token_budget: int
-    fast: bool = True
 
     def shares(self, step: Sequence[int], rows: Sequence[Row], *, rank: int, world_size: int) -> list[list[int]]:
-        """By tokens; see Scorer."""
+        """Positions in `step` that one process computes, those of one pack together; each is dealt once."""
         together = [rows[row].sequences for row in step]
         return micro_packs(together, token_budget=self.token_budget, rank=rank, world_size=world_size)
 
     def score(self, model: nn.Module, rows: Sequence[Row]) -> ResponseLogps:
-        """In one pack; see Scorer."""
-        sequences = sequences_of(rows)
-        everything = sum(len(sequence.tokens) for sequence in sequences)
-        return _by_row(packed_response_logps(model, sequences, token_budget=everything), len(rows))
+        """Log-probs of the B rows of one share, [B, sequences of a row], in one forward pass."""
+        return _by_row(packed_response_logps(model, sequences_of(rows)), len(rows))
 
-    def tokens(self, rows: Sequence[Row]) -> int:
-        """See Scorer."""
-        return sum(len(pack.tokens) for pack in plan_packs(sequences_of(rows), self.token_budget))
-
-    @contextmanager
-    def ready(self, model: nn.Module) -> Generator[None]:
-        """See Scorer."""
-        base = language_model(model)
-        with attending_in_trees(base), computing_fast(base) if self.fast else nullcontext():
-            yield
+    def ready(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Open while `model` is scored, and while gradients of that are computed."""
+        return attending_in_trees(language_model(model))
 
 
 @final
@@ -93,24 +64,22 @@ class Padded:
     batch_size: int
 
     def shares(self, step: Sequence[int], rows: Sequence[Row], *, rank: int, world_size: int) -> list[list[int]]:
-        """By rows; see Scorer."""
+        """Positions in `step` that one process computes, those of one batch together; each is dealt once."""
         return micro_batches(step, rows, size=self.batch_size, rank=rank, world_size=world_size)
 
     def score(self, model: nn.Module, rows: Sequence[Row]) -> ResponseLogps:
-        """In as many batches as a row has sequences; see Scorer."""
+        """Log-probs of the B rows of one share, [B, sequences of a row], in as many passes as a row has sequences."""
         logps = response_logps(model, sequences_of(rows), pad_token_id=self.pad_token_id, batch_size=len(rows))
         return _by_row(logps, len(rows))
-
-    def tokens(self, rows: Sequence[Row]) -> int:
-        """See Scorer."""
-        sequences = sequences_of(rows)
-        chunks = chunks_of_like_length(sequences, self.batch_size)
-        return sum(len(chunk) * max(len(sequences[index].tokens) for index in chunk) for chunk in chunks)
 
     def ready(self, model: nn.Module) -> AbstractContextManager[None]:
         """Nothing is to be made ready."""
         del model
         return nullcontext()
+
+
+Scorer: TypeAlias = Packed | Padded
+"""A way to score rows, and how the rows of a step are split for it."""
 
 
 def _by_row(scored: ResponseLogps, rows: int) -> ResponseLogps:
@@ -127,24 +96,39 @@ def passes_of(
     return passes(mine, filler=shortest, model=language_model(model), accelerator=accelerator)
 
 
-def logps_of_rows(
-    rows: Sequence[Row], model: nn.Module, scorer: Scorer, accelerator: Accelerator, *, description: str
-) -> Tensor:
-    """Log-probs of all N rows, in nats: [N, sequences of a row] float64; each process computes its share of them.
+def autocast(accelerator: Accelerator, settings: TrainingSettings) -> torch.autocast:
+    """The forward pass in bfloat16, if asked for: not accelerate's, which fixes one type for the life of a process."""
+    return torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.mixed_precision == "bf16")
 
-    To be called without gradients, and while `scorer` is ready.
-    """
+
+@torch.no_grad()
+def logps_of_rows(
+    rows: Sequence[Row],
+    model: nn.Module,
+    scorer: Scorer,
+    accelerator: Accelerator,
+    settings: TrainingSettings,
+    *,
+    description: str,
+) -> Tensor:
+    """Log-probs of all N rows, in nats: [N, sequences of a row] float64; each process computes its share of them."""
     todo = passes_of(range(len(rows)), rows, model=model, scorer=scorer, accelerator=accelerator)
     logps = torch.zeros(len(rows), len(rows[0].sequences), dtype=torch.float64, device=accelerator.device)
-    for each in track(todo, description=description, weight=_rows) if accelerator.is_main_process else todo:
-        scored = scorer.score(model, [rows[row] for row in each.positions]).logps
-        if each.counts:
-            logps[each.positions] = scored
+    with autocast(accelerator, settings), scorer.ready(model):
+        for each in track(todo, description=description, weight=_rows) if accelerator.is_main_process else todo:
+            scored = scorer.score(model, [rows[row] for row in each.positions]).logps
+            if each.counts:
+                logps[each.positions] = scored
     return cast(Tensor, accelerator.reduce(logps, reduction="sum"))
 
 
 def _rows(each: Pass) -> int:
     return len(each.positions) * each.counts
+
+
+def not_finite(logps: Tensor) -> list[int]:
+    """The numbers of the rows that have a log-prob which isn't finite: of [N, sequences of a row]."""
+    return (~logps.isfinite().all(dim=1)).nonzero().flatten().tolist()
 
 
 def scorer_of(loaded: LoadedModel, settings: TrainingSettings, rows: Sequence[Row]) -> Scorer:
@@ -159,7 +143,7 @@ def scorer_of(loaded: LoadedModel, settings: TrainingSettings, rows: Sequence[Ro
         return Padded(loaded.renderer.pad_token_id, settings.per_device_train_batch_size)
     if settings.tokens_per_pack is not None:
         check_rows([row.sequences for row in rows], settings.tokens_per_pack)
-    return Packed(settings.tokens_per_pack or TOKEN_BUDGET, fast=computes_alike(loaded.model))
+    return Packed(settings.tokens_per_pack or TOKEN_BUDGET)
 
 
 def _why_padded(loaded: LoadedModel, settings: TrainingSettings) -> str | None:
@@ -167,3 +151,76 @@ def _why_padded(loaded: LoadedModel, settings: TrainingSettings) -> str | None:
         return f"training.lora_dropout={settings.lora_dropout} would drop the same of all rows that share a token"
     loaded.model.eval()
     return why_not_packed(loaded.model)
+
+
+_LOGPS, _CHECKSUM = "logps", "sha256"
+
+_ANEW = "Remove the file, or its name from training.reference, to compute it again."
+
+
+def reference_logps(
+    rows: Sequence[Row],
+    *,
+    model: nn.Module,
+    scorer: Scorer,
+    accelerator: Accelerator,
+    settings: TrainingSettings,
+    file: Path,
+    identity: Mapping[str, str],
+) -> Tensor:
+    """Log-probs of chosen and rejected responses under `model`: [N, 2] float64 on the CPU, in nats.
+
+    `model` must be the start model itself, without adapter or dropout. Read from `file` if it is there; else read from
+    `training.reference`, the file of another training, or computed, and kept in `file`. `identity` is what the numbers
+    depend on, by name. How rows are packed, threads and processor move their low bits, and aren't part of it.
+
+    Raises:
+        TrainingError: The file speaks of something else or is damaged, or a log-prob isn't finite.
+        ModelError: The file can't be read.
+        DataError: `file` can't be written.
+    """
+    source = file if file.exists() else settings.reference
+    accelerator.wait_for_everyone()
+    if source is not None:
+        logps = _read(source, identity, len(rows))
+    else:
+        logps = logps_of_rows(rows, model, scorer, accelerator, settings, description="reference log-probs").cpu()
+        bad = not_finite(logps)
+        if bad:
+            raise TrainingError(
+                f"The start model's log-probs of {len(bad)} of {len(rows)} rows aren't finite (row "
+                f"{rows[bad[0]].id!r}: {logps[bad[0]].tolist()}). Look at the model's weights, or set "
+                "model.dtype=float32."
+            )
+    if source != file and accelerator.is_main_process:
+        save_tensors(file, {_LOGPS: logps}, note={**identity, _CHECKSUM: fingerprint(logps.tolist())})
+    accelerator.wait_for_everyone()
+    return logps
+
+
+def _read(file: Path, identity: Mapping[str, str], n_rows: int) -> Tensor:
+    if not file.is_file():
+        raise TrainingError(
+            f"There is no reference {file}. Name a run's folder or a reference.safetensors in training.reference, or "
+            "leave it out."
+        )
+    stored: dict[str, str] = read_note(file) or {}
+    changed = [name for name in identity if stored.get(name) != identity[name]]
+    if changed:
+        told = ", ".join(f"{name} was {short(stored.get(name))} and is {short(identity[name])}" for name in changed)
+        raise TrainingError(f"{file} was computed for other {', '.join(changed)}: {told}. {_ANEW}")
+    logps = load_tensors(file).get(_LOGPS, torch.empty(0))
+    fault = _fault(logps, n_rows, stored.get(_CHECKSUM))
+    if fault is not None:
+        raise TrainingError(f"{file} is damaged: {fault}. {_ANEW}")
+    return logps
+
+
+def _fault(logps: Tensor, n_rows: int, checksum: str | None) -> str | None:
+    """What is wrong with the log-probs that a file holds, or None."""
+    if logps.shape != (n_rows, 2) or logps.dtype != torch.float64:
+        return f"it holds {logps.dtype} of the shape {list(logps.shape)}, and torch.float64 of [{n_rows}, 2] is needed"
+    if not logps.isfinite().all():
+        return f"{int((~logps.isfinite()).sum())} of its {logps.numel()} log-probs aren't finite"
+    found = fingerprint(logps.tolist())
+    return None if found == checksum else f"its log-probs hash to {short(found)} and were {short(checksum)}"

@@ -1,32 +1,67 @@
-"""One optimizer step: gradients of its rows, summed over forward passes and processes, and the update.
+"""One optimizer step: its precision, its learning rate, gradients of its rows from all processes, and the update.
 
 The loss of a step is the sum over all its rows, divided by what the objective says. How those rows are split into
 forward passes and over processes is a matter of memory and speed: each row's gradient is divided alike, and the
 gradients are summed. This file knows no plan and writes no file.
 """
 
+import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from accelerate import Accelerator
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 from torch.optim import AdamW
+from transformers import PreTrainedModel
 
 from cst.errors import TrainingError
+from cst.models.logps import ResponseLogps
 from cst.models.quantization import is_exact
-from cst.recipe import TrainingSettings
+from cst.recipe.training import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import Row
 from cst.training.checkpoints import checkpoints, trained
-from cst.training.meters import StepLine
-from cst.training.objective import Objective
-from cst.training.packed import language_model
+from cst.training.meters import StepLine, Update
+from cst.training.packing.logps import language_model
 from cst.training.results import CHECKPOINTS
-from cst.training.scoring import Scorer, passes_of
+from cst.training.scoring import Scorer, autocast, passes_of
+
+
+class Objective(Protocol):
+    """What is made of the log-probs of rows, which are known by their numbers."""
+
+    width: ClassVar[int]
+    """How many meters a row has."""
+
+    def units(self, rows: Sequence[int]) -> int:
+        """What the sum of these rows' losses is divided by to give that of a step: how many rows, or tokens."""
+        ...
+
+    def terms(self, rows: Sequence[int], scored: ResponseLogps) -> tuple[Tensor, Tensor]:
+        """Of B rows with log-probs [B, sequences of a row]: losses with their gradient [B], and meters [B, width].
+
+        Both are float64; the first meter is the loss, and none carries a gradient.
+        """
+        ...
+
+    def line(self, rows: Sequence[int], meters: Tensor, update: Update) -> StepLine:
+        """What is told of a step, of the meters of all its N rows, [N, width]."""
+        ...
+
+    def check_start(self, meters: Tensor, *, is_exact: bool) -> None:
+        """Make sure that the meters of the first step are those of the start model, as far as that can be told.
+
+        Low bits may differ, and more than these where the model isn't exact, but computed in 16 bits.
+
+        Raises:
+            TrainingError: They aren't.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,9 +77,39 @@ class Work:
     folder: Path
 
 
-def autocast(accelerator: Accelerator, settings: TrainingSettings) -> torch.autocast:
-    """The forward pass in bfloat16, if asked for: not accelerate's, which fixes one type for the life of a process."""
-    return torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.mixed_precision == "bf16")
+def with_precision(settings: TrainingSettings, model: PreTrainedModel) -> TrainingSettings:
+    """The settings with `mixed_precision` decided: bf16 where `model`'s weights have 16 bits, none otherwise.
+
+    Weights of 16 bits have given up exact results for speed, and without autocast peft would compute a float32 adapter
+    in float32. Weights in float32, the default on a CPU, stay exact. GPUs older than bfloat16 only emulate it.
+    """
+    if settings.mixed_precision != "auto":
+        return settings
+    computes_bf16 = model.device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    bf16 = model.dtype in (torch.bfloat16, torch.float16) and computes_bf16
+    return settings.model_copy(update={"mixed_precision": "bf16" if bf16 else "no"})
+
+
+def learning_rate(index: int, n_steps: int, settings: TrainingSettings) -> float:
+    """The rate of step `index` (from 0) of `n_steps`: that of Hugging Face's linear, cosine or constant schedule.
+
+    The rate rises from 0 over warmup_steps or, without these, ceil(warmup_ratio * n_steps) steps; one step at least is
+    left after the warm-up, so that a training of one step trains.
+    """
+    asked = settings.warmup_steps
+    warmup = min(math.ceil(settings.warmup_ratio * n_steps) if asked is None else asked, n_steps - 1)
+    if index < warmup:
+        return settings.learning_rate * index / warmup
+    progress = (index - warmup) / (n_steps - warmup)
+    return settings.learning_rate * _decay(progress, settings)
+
+
+def _decay(progress: float, settings: TrainingSettings) -> float:
+    if settings.lr_scheduler_type == "linear":
+        return 1 - progress
+    if settings.lr_scheduler_type == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    return 1.0
 
 
 def make_optimizer(policy: nn.Module, settings: TrainingSettings) -> AdamW:
@@ -69,7 +134,7 @@ def take_step(work: Work, optimizer: AdamW, rows: Sequence[int], *, step: int, e
     _sum_over_processes(work.accelerator, parameters)
     norm = float(nn.utils.clip_grad_norm_(parameters, work.settings.max_grad_norm))
     _assert_finite(work, meters, norm, rows, step)
-    line = work.objective.line(rows, meters, step=step, epoch=epoch, learning_rate=rate, grad_norm=norm)
+    line = work.objective.line(rows, meters, Update(step, epoch, learning_rate=rate, grad_norm=norm))
     if step == 1:
         exact = work.settings.mixed_precision == "no" and is_exact(language_model(work.policy))
         work.objective.check_start(meters, is_exact=exact)
@@ -94,7 +159,9 @@ def _accumulate(work: Work, rows: Sequence[int]) -> Tensor:
     """Gradients of this process's share of the step, and the meters of all rows, from all processes, on the CPU."""
     accelerator, units = work.accelerator, work.objective.units(rows)
     told = torch.zeros(len(rows), work.objective.width, dtype=torch.float64, device=accelerator.device)
-    with work.scorer.ready(work.policy):
+    # Autocast casts what the adapter reads; peft would cast it to the adapter's float32 before that, and back again.
+    casts_once = disable_input_dtype_casting(work.policy, active=work.settings.mixed_precision == "bf16")
+    with work.scorer.ready(work.policy), casts_once:
         for each in passes_of(rows, work.rows, model=work.policy, scorer=work.scorer, accelerator=accelerator):
             loss, meters = _forward(work, [rows[position] for position in each.positions])
             (loss.sum() * (each.counts / units)).backward()

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from cst.preferences.json_rows import shown
-from cst.preferences.rows import Row, RowFault
+from cst.preferences.json_rows import RowFault, shown
+from cst.preferences.rows import Row
 from cst.records import Demonstration, Message, Preference, Prompt
 
 

@@ -21,7 +21,8 @@ from cst.preferences.formats.conversations import (
     with_input,
 )
 from cst.preferences.formats.recognition import TEXT, Format, Kind
-from cst.preferences.rows import Row, RowFault, optional_text_of, text_of
+from cst.preferences.json_rows import RowFault
+from cst.preferences.rows import Row, optional_text_of, text_of
 from cst.records import Demonstration, Message
 
 MESSAGES: tuple[Kind, ...] = ("messages",)

@@ -23,8 +23,8 @@ from cst.preferences.formats.conversations import (
     said_of,
 )
 from cst.preferences.formats.recognition import TEXT, Format, Kind
-from cst.preferences.json_rows import shown
-from cst.preferences.rows import Row, RowFault, optional_text_of, text_of
+from cst.preferences.json_rows import RowFault, shown
+from cst.preferences.rows import Row, optional_text_of, text_of
 from cst.records import Message, Preference
 
 MESSAGES: tuple[Kind, ...] = ("messages",)

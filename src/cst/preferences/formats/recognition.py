@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 from cst.errors import DataError
-from cst.preferences.json_rows import shown
-from cst.preferences.rows import Row, RowFault, text_of
+from cst.preferences.json_rows import RowFault, shown
+from cst.preferences.rows import Row, text_of
 from cst.records import Demonstration, Preference, Prompt
 
 R = TypeVar("R", Prompt, Preference, Demonstration)

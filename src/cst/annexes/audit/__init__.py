@@ -1,0 +1,186 @@
+"""A file in, an `Audit` out. The file is read row by row, and once more where a tokenizer is to be asked."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias, cast
+
+from cst.annexes.audit.findings import (
+    SHORTCUT,
+    RowFacts,
+    facts_of_preference,
+    facts_of_prompt,
+    findings,
+    lengths,
+    mirrored,
+    shortcuts,
+)
+from cst.annexes.audit.record import (
+    EXAMPLES,
+    Audit,
+    BadRows,
+    Finding,
+    Kind,
+    LengthShortcut,
+    Share,
+    SystemPrompts,
+    beginning,
+    share,
+)
+from cst.checksums import refuse_damaged
+from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
+from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
+from cst.preferences.formats.recognition import named, recognised
+from cst.preferences.json_rows import RowFault
+from cst.preferences.rows import BadRow, FoundRow, read_rows
+from cst.preferences.sources import Found, Reading, Source, preferences_in, prompts_in
+from cst.preferences.splits import text_of_turns
+from cst.progress import track
+from cst.records import Preference, Prompt
+
+FoundPrompt: TypeAlias = Found[Prompt]
+FoundPreference: TypeAlias = Found[Preference]
+
+ROWS_LOOKED_AT = 100
+"""Rows in which a file's kind and columns are looked for."""
+
+
+@dataclass
+class _Read:
+    """What was read so far; of bad rows, only the first are kept."""
+
+    good: list[RowFacts] = field(default_factory=list[RowFacts])
+    n_bad: int = 0
+    bad: list[str] = field(default_factory=list[str])
+    unread: set[str] = field(default_factory=set[str])
+    formats: Counter[str] = field(default_factory=Counter[str])
+
+
+def audit(
+    source: Source,
+    *,
+    format: str | None = None,
+    held_out: Source | None = None,
+    tokenizer: str | None = None,
+    max_length: int | None = None,
+) -> Audit:
+    """What is in a file, and what is wrong with it.
+
+    `held_out` is a file of prompts not to be trained on. With a `tokenizer` (a model's folder or hub id, or
+    `miniature`) rows are also rendered; `max_length` is in tokens, by default what the model's config.json says.
+
+    Raises:
+        DataError: The file is missing, empty, or not what its checksum says, or there is no such format.
+        RunFolderError: It is a file of a run that has changed since it was made.
+        ModelError: There is no such tokenizer.
+        RenderingError: The tokenizer has no usable chat template.
+    """
+    for file in (source, held_out):
+        if file is not None:
+            refuse_damaged(file)
+    reading = Reading(format=format)
+    kind, columns = _kind_and_columns(source, format)
+    known = None if held_out is None else _texts(held_out)
+    read = _read(records_in(source, kind, reading))
+    made = _audit(source, kind, columns, read, known)
+    if tokenizer is None or not read.good:
+        return made
+    from cst.annexes.audit.tokens import tokens
+
+    again = (each for each in records_in(source, kind, reading) if isinstance(each, Found))
+    return made.model_copy(update={"tokens": tokens(again, tokenizer, max_length)})
+
+
+def _audit(source: Source, kind: Kind, columns: tuple[str, ...], read: _Read, held_out: Sequence[str] | None) -> Audit:
+    good, of_pairs = read.good, kind == "preferences"
+    is_mirrored = mirrored(good)
+    by_length = shortcuts(good, is_mirrored) if of_pairs else []
+    return Audit(
+        source=str(source),
+        kind=kind,
+        rows=len(good),
+        columns=columns,
+        unread=tuple(sorted(read.unread)),
+        formats=dict(read.formats),
+        bad=BadRows(rows=share(read.n_bad, len(good) + read.n_bad), examples=tuple(read.bad)),
+        tasks=dict(Counter(row.task for row in good).most_common()),
+        system_prompts=_system_prompts(good),
+        mirrored=share(sum(is_mirrored), len(good)) if of_pairs else None,
+        refusals=_refusals(good) if of_pairs else {},
+        lengths=tuple(lengths(good)),
+        shortcuts=tuple(by_length),
+        findings=(*findings(good, kind, held_out), *_by_length(by_length)),
+    )
+
+
+def _kind_and_columns(source: Source, format: str | None) -> tuple[Kind, tuple[str, ...]]:
+    """Whether rows are preferences, by the format that is named or the first rows; and the columns of these."""
+    rows = [each.row for each in islice(read_rows(source), ROWS_LOOKED_AT) if isinstance(each, FoundRow)]
+    columns = tuple(dict.fromkeys(column for row in rows for column in row))
+    if format is not None:
+        if format in {each.name for each in PROMPT_FORMATS}:
+            return "prompts", columns
+        named(format, PREFERENCE_FORMATS)
+        return "preferences", columns
+    return ("preferences" if any(map(_is_preference, rows)) else "prompts"), columns
+
+
+def _is_preference(row: Mapping[str, object]) -> bool:
+    try:
+        return recognised(dict(row), PREFERENCE_FORMATS) is not None
+    except RowFault:  # it fits several of them
+        return True
+
+
+def records_in(source: Source, kind: Kind, reading: Reading) -> Iterator[FoundPrompt | FoundPreference | BadRow]:
+    """Every row as what the file holds, or with the reason why it is none."""
+    return preferences_in(source, reading=reading) if kind == "preferences" else prompts_in(source, reading=reading)
+
+
+def _read(rows: Iterable[FoundPrompt | FoundPreference | BadRow]) -> _Read:
+    read = _Read()
+    for each in track(rows, description="audit"):
+        if isinstance(each, BadRow):
+            read.n_bad += 1
+            read.bad += [f"{each.place} {each.reason}"] if read.n_bad <= EXAMPLES else []
+        else:
+            read.unread |= each.unread
+            read.formats[each.format] += 1
+            read.good.append(_facts(each))
+    return read
+
+
+def _facts(found: FoundPrompt | FoundPreference) -> RowFacts:
+    # Found is generic, and isinstance can't see of what.
+    if isinstance(found.record, Preference):
+        return facts_of_preference(cast(FoundPreference, found))
+    return facts_of_prompt(cast(FoundPrompt, found))
+
+
+def _texts(source: Source) -> list[str]:
+    kind, _ = _kind_and_columns(source, None)
+    return [text_of_turns(each.record) for each in records_in(source, kind, Reading()) if isinstance(each, Found)]
+
+
+def _system_prompts(rows: Sequence[RowFacts]) -> SystemPrompts:
+    counted = Counter(row.system_prompt for row in rows if row.system_prompt)
+    return SystemPrompts(
+        different=len(counted),
+        rows_without=len(rows) - counted.total(),
+        most_frequent=tuple((beginning(text), count) for text, count in counted.most_common(EXAMPLES)),
+    )
+
+
+def _refusals(rows: Sequence[RowFacts]) -> dict[str, Share]:
+    """Which answers begin as refusals: no fault of a row by itself, because in safety data one of the two should."""
+    sides = enumerate(("chosen", "rejected"))
+    return {name: share(sum(row.refuses[side] for row in rows), len(rows)) for side, name in sides}
+
+
+def _by_length(found: Sequence[LengthShortcut]) -> list[Finding]:
+    return [
+        Finding(fault=f"length gives the preferred answer away: {each.group}", rows=each.right, places=())
+        for each in found
+        if each.right.low > SHORTCUT
+    ]

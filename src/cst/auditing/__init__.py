@@ -1,1 +1,0 @@
-"""What is in a file of preferences or prompts, and what is wrong with it, before anything is trained on it."""

@@ -1,1 +1,0 @@
-"""Who says which side an answer shows: one protocol, several kinds."""

@@ -1,0 +1,1 @@
+"""Run folders to reports: files in, tables, figures and text out."""

@@ -1,0 +1,402 @@
+"""Figures of a report: records to matplotlib drawings, and drawings to SVG with the same bytes each time."""
+
+import io
+import re
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from cst.evaluation.scores import CurvePoint
+from cst.records import Preference, Score
+from cst.reporting.evidence import TrainingStep
+from cst.reporting.score_tables import S0, S1, Measure, find, label, models_of
+from cst.reporting.tables import rate_of
+
+INK, MUTED, GRID, BASE, DPO, CST, FOURTH, FIFTH = (f"C{place}" for place in range(8))
+
+ROLES = ("ink", "muted", "grid", "base", "dpo", "cst", "fourth", "fifth")
+"""The page's name for each role, in the order of the cycle."""
+
+_STAND_INS = tuple(f"#a1000{place}" for place in range(8))
+"""Colours that matplotlib writes into the SVG, whose place the page's properties take."""
+
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cst",
+    "pdf.fonttype": 42,  # TrueType, embedded: journals refuse type 3
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 2,
+    "lines.solid_capstyle": "round",
+}
+
+
+@contextmanager
+def style(palette: Sequence[str] = _STAND_INS) -> Generator[None]:
+    """Draw in the report's style, a colour a role; matplotlib's global settings are as before afterwards."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE | {"axes.prop_cycle": cycler(color=palette)})
+        yield
+
+
+def to_svg(figure: Figure, *, name: str, description: str) -> str:
+    """The figure as an `<svg>` element; ids begin with `name`, `description` is read out to those who can't see it."""
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure)
+    with style():
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r"font-family: [^;\"]+; ?", "", svg)
+    svg = _prefix_ids(svg, name)
+    for colour, role in zip(_STAND_INS, ROLES, strict=True):
+        svg = svg.replace(colour, f"var(--{role})")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1).rstrip() + "\n"
+
+
+def _prefix_ids(svg: str, name: str) -> str:
+    """Ids are unique in a page of several figures; those that nothing refers to go."""
+    referred = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg))
+    used = {first or second for first, second in referred}
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+
+
+_COLOURS = {"base": BASE, "dpo": DPO, "cst": CST}
+_OTHERS = (FOURTH, FIFTH, INK, MUTED)
+_CHOSEN, _REJECTED = FOURTH, FIFTH
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG element, the words under it, and what it shows in words; `paint` draws it again, in `style`'s colours."""
+
+    svg: str
+    caption: str
+    description: str
+    name: str
+    paint: Callable[[], Figure] = field(compare=False, repr=False)
+
+
+def drawing(name: str, paint: Callable[[], Figure], caption: str, description: str) -> Drawing:
+    """A drawing for the page; `name` is its file's where it is written to one."""
+    with style():
+        svg = to_svg(paint(), name=name, description=description)
+    return Drawing(svg, caption, description, name, paint)
+
+
+def counts_of(scores: Sequence[Score]) -> str:
+    """How many answers stand behind each of these rates, and how many of them could not be scored."""
+    n, unscored = [score.n for score in scores], [score.unscored for score in scores]
+    return f"{_span(n)} scored and {_span(unscored)} unscored answers a rate"
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def colours_of(models: Sequence[str]) -> dict[str, str]:
+    """A colour for each model: the known ones have their own."""
+    others = [model for model in models if model not in _COLOURS]
+    return _COLOURS | {model: _OTHERS[i % len(_OTHERS)] for i, model in enumerate(others)}
+
+
+def control_plane(scores: Sequence[Score]) -> Drawing | None:
+    """S0 against S1: one point a model, with both 95 % intervals; the upper right corner is full control."""
+    points = {
+        model: (x, y)
+        for model in models_of(scores)
+        if (x := find(scores, model, S0)) and (y := find(scores, model, S1)) and x.n and y.n
+    }
+    if not points:
+        return None
+    counts = counts_of([score for pair in points.values() for score in pair])
+    places = [f"{label(model)} at S0 {rate_of(x)}, S1 {rate_of(y)}" for model, (x, y) in points.items()]
+    return drawing(
+        "plane",
+        partial(_plane, points),
+        "Control as a plane: the share of prompts answered as the uncensored configuration asks, against the share "
+        "answered as the harmless one asks. Upper right is full control, lower right and upper left is none. Greedy, "
+        f"canonical wordings, {_INTERVALS}, {counts}.",
+        f"S0 against S1: {'; '.join(places)}",
+    )
+
+
+_TICKS = (0, 0.25, 0.5, 0.75, 1)
+_INTERVALS = "95\N{NO-BREAK SPACE}% intervals"
+
+
+def _plane(points: dict[str, tuple[Score, Score]]) -> Figure:
+    figure = Figure(figsize=(4.4, 4.1), layout="constrained")
+    axes: Any = figure.add_subplot()
+    colours = colours_of(list(points))
+    for model, (x, y) in points.items():
+        _point(axes, label(model), colours[model], x, y)
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xticks=_TICKS, yticks=_TICKS)
+    axes.set_xlabel("S0: uncensored is followed")
+    axes.set_ylabel("S1: harmless is followed")
+    axes.grid(visible=True)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def _point(axes: Axes, name: str, colour: str, x: Score, y: Score) -> None:
+    """A model's point with its bars; the name stands towards the middle of the plane, at the upper edge above it."""
+    at_x, at_y = x.rate or 0.0, y.rate or 0.0
+    axes.plot([x.low, x.high], [at_y, at_y], color=colour, linewidth=1.6, clip_on=False)
+    axes.plot([at_x, at_x], [y.low, y.high], color=colour, linewidth=1.6, clip_on=False)
+    axes.plot([at_x], [at_y], "o", color=colour, markersize=8, clip_on=False)
+    left, down = at_x > 0.5, 0.5 < at_y < _UPPER_EDGE
+    axes.annotate(
+        name,
+        (at_x, at_y),
+        xytext=(-7 if left else 7, -7 if down else 7),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="top" if down else "bottom",
+        color=colour,
+        fontweight="bold",
+        fontsize=11,
+        annotation_clip=False,
+    )
+
+
+_UPPER_EDGE = 0.95
+"""Names of points above this would stand in the bars of their neighbours below."""
+
+
+def control_along_training(curve: Sequence[CurvePoint]) -> Drawing | None:
+    """S1 and S0 over optimizer steps, one panel a model: the collapse is a curve, not a number."""
+    models = [model for model in models_of(curve) if any(_series(curve, model, m) for m in (S1, S0))]
+    models = [model for model in models if len({point.step for point in curve if point.model == model}) > 1]
+    if not models:
+        return None
+    shown = [point for model in models for measure in (S1, S0) for point in _series(curve, model, measure)]
+    return drawing(
+        "curve",
+        partial(_curve, curve, models),
+        "S1 (harmless) and S0 (uncensored) along the training, canonical wordings, greedy; bands are "
+        f"{_INTERVALS}, {counts_of(shown)}.",
+        _curve_description(curve, models),
+    )
+
+
+def _curve(curve: Sequence[CurvePoint], models: Sequence[str]) -> Figure:
+    figure = Figure(figsize=(3.6 * len(models) + 0.6, 3.1), layout="constrained")
+    panels: Any = figure.subplots(1, len(models), sharey=True, squeeze=False)
+    for axes, model in zip(panels[0], models, strict=True):
+        _control_panel(axes, curve, model)
+    panels[0][0].set_ylabel("followed")
+    return figure
+
+
+def _control_panel(axes: Any, curve: Sequence[CurvePoint], model: str) -> None:  # noqa: ANN401 - matplotlib's Axes
+    ends: list[tuple[float, float, str, str]] = []
+    for measure, colour in ((S1, FOURTH), (S0, FIFTH)):
+        points = _series(curve, model, measure)
+        if not points:
+            continue
+        steps = [point.step for point in points]
+        rates = [point.rate or 0.0 for point in points]
+        axes.fill_between(
+            steps, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.16, linewidth=0
+        )
+        axes.plot(steps, rates, "o-", color=colour, markersize=3.5)
+        ends.append((steps[-1], rates[-1], measure.symbol, colour))
+    for (step, _, text, colour), y in zip(ends, _apart([end[1] for end in ends], 0.09), strict=True):
+        axes.annotate(
+            text,
+            (step, y),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+    axes.set(title=label(model), xlabel="optimizer steps", ylim=(-0.03, 1.03), yticks=_TICKS)
+    axes.grid(visible=True, axis="y")
+
+
+def _series(curve: Sequence[CurvePoint], model: str, measure: Measure) -> list[CurvePoint]:
+    found = [
+        point
+        for point in curve
+        if (point.model, point.task, point.configuration) == (model, measure.task, measure.configuration)
+        and point.temperature == 0
+        and point.n
+    ]
+    return sorted(found, key=lambda point: point.step)
+
+
+def _curve_description(curve: Sequence[CurvePoint], models: Sequence[str]) -> str:
+    parts: list[str] = []
+    for model in models:
+        for measure in (S1, S0):
+            if points := _series(curve, model, measure):
+                first, last = rate_of(points[0]), rate_of(points[-1])
+                parts.append(f"{label(model)} {measure.symbol} goes from {first} to {last}")
+    return "Control along training: " + "; ".join(parts)
+
+
+def _apart(values: Sequence[float], gap: float) -> list[float]:
+    """Two label heights pushed apart to at least `gap`; others as they are."""
+    if len(values) != 2 or abs(values[0] - values[1]) >= gap:
+        return list(values)
+    middle, sign = sum(values) / 2, 1 if values[0] >= values[1] else -1
+    return [middle + sign * gap / 2, middle - sign * gap / 2]
+
+
+def response_lengths(preferences: Sequence[Preference]) -> Drawing | None:
+    """Characters of chosen and rejected responses per configuration: median, quartiles, 5 % and 95 %."""
+    rows: dict[str, list[Preference]] = {}
+    for row in preferences:
+        rows.setdefault(row.configuration, []).append(row)
+    if not rows:
+        return None
+    counts = ", ".join(f"{name} {len(of_it)}" for name, of_it in rows.items())
+    return drawing(
+        "lengths",
+        partial(_lengths, rows),
+        "Lengths of chosen and rejected responses: median, quartiles, and the 5 % and 95 % quantiles. Where they "
+        f"differ, length alone can tell the sides apart. Rows: {counts}.",
+        _length_description(rows),
+    )
+
+
+def _lengths(rows: dict[str, list[Preference]]) -> Figure:
+    figure = Figure(figsize=(7.0, 0.8 + 0.62 * len(rows)), layout="constrained")
+    axes: Any = figure.add_subplot()
+    for place, of_it in enumerate(rows.values()):
+        _box(axes, place - 0.17, [len(row.chosen) for row in of_it], _CHOSEN, "chosen")
+        _box(axes, place + 0.17, [len(row.rejected) for row in of_it], _REJECTED, "rejected")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(xlabel="characters", ylim=(len(rows) - 0.5, -0.5))
+    axes.set_xlim(left=0)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(visible=True, axis="x")
+    axes.set_axisbelow(True)
+    return figure
+
+
+def _box(axes: Any, y: float, lengths: Sequence[int], colour: str, text: str) -> None:  # noqa: ANN401 - Axes
+    low, first, middle, third, high = np.quantile(lengths, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
+    axes.plot([low, high], [y, y], color=colour, linewidth=1.2)
+    axes.plot([first, third], [y, y], color=colour, linewidth=6, alpha=0.55, solid_capstyle="butt")
+    axes.plot([middle], [y], "o", color=colour, markersize=5.5)
+    axes.annotate(text, (high, y), xytext=(6, 0), textcoords="offset points", va="center", color=colour, fontsize=9)
+
+
+def _length_description(rows: dict[str, list[Preference]]) -> str:
+    parts: list[str] = []
+    for name, of_it in rows.items():
+        chosen = float(np.median([len(row.chosen) for row in of_it]))
+        rejected = float(np.median([len(row.rejected) for row in of_it]))
+        parts.append(f"{name}: chosen {chosen:.0f}, rejected {rejected:.0f}")
+    return "Median response lengths in characters. " + "; ".join(parts)
+
+
+def logps_along_training(metrics: dict[str, list[TrainingStep]]) -> Drawing | None:
+    """Chosen and rejected log-probs relative to the start model over optimizer steps, per model and configuration."""
+    rows = {model: steps for model, steps in metrics.items() if len(steps) > 1 and _names(steps)}
+    if not rows:
+        return None
+    return drawing(
+        "logps",
+        partial(_logps, rows),
+        "Log-probs of chosen and rejected responses along the training, less those under the start model: means over "
+        "each step's rows. Both falling together means that mass moves to neither.",
+        _logp_description(rows),
+    )
+
+
+def _logps(rows: dict[str, list[TrainingStep]]) -> Figure:
+    columns = max(len(_names(steps)) for steps in rows.values())
+    figure = Figure(figsize=(max(4.2, 2.15 * columns + 0.5), 1.95 * len(rows) + 0.35), layout="constrained")
+    panels: Any = figure.subplots(len(rows), columns, sharey="row", squeeze=False)
+    for line, (model, steps) in zip(panels, rows.items(), strict=True):
+        for axes in line[len(_names(steps)) :]:
+            axes.set_axis_off()
+        for axes, name in zip(line, _names(steps), strict=False):
+            _logp_panel(axes, steps, name)
+            axes.set_title(f"{label(model)}, {name}")
+        line[0].set_ylabel("nats")
+    for axes in panels[-1]:
+        axes.set_xlabel("optimizer steps")
+    return figure
+
+
+def _names(steps: Sequence[TrainingStep]) -> list[str]:
+    return sorted({name for step in steps for name in step.configurations})
+
+
+def _ratios(steps: Sequence[TrainingStep], name: str) -> tuple[list[int], list[float], list[float]]:
+    """Steps that had rows of the configuration; chosen and rejected log-ratios there."""
+    found = [(step.step, step.configurations[name]) for step in steps if name in step.configurations]
+    chosen = [logps.chosen_logps - logps.reference_chosen_logps for _, logps in found]
+    rejected = [logps.rejected_logps - logps.reference_rejected_logps for _, logps in found]
+    return [step for step, _ in found], chosen, rejected
+
+
+def _logp_panel(axes: Any, steps: Sequence[TrainingStep], name: str) -> None:  # noqa: ANN401 - matplotlib's Axes
+    at, chosen, rejected = _ratios(steps, name)
+    axes.axhline(0, color=GRID, linewidth=1)
+    for values, colour, text in ((chosen, _CHOSEN, "chosen"), (rejected, _REJECTED, "rejected")):
+        axes.plot(at, values, color=colour, linewidth=1.4)
+        above, end = text == "chosen", values[-max(1, len(values) // 3) :]
+        axes.annotate(
+            text,
+            (at[-1], max(end) if above else min(end)),  # clear of the curve's last third, under or over which it stands
+            xytext=(0, 3 if above else -3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom" if above else "top",
+            color=colour,
+            fontsize=9,
+        )
+    axes.margins(y=0.2)
+
+
+def _logp_description(rows: dict[str, list[TrainingStep]]) -> str:
+    parts: list[str] = []
+    for model, steps in rows.items():
+        for name in _names(steps):
+            _, chosen, rejected = _ratios(steps, name)
+            parts.append(f"{label(model)} {name}: chosen {chosen[-1]:+.1f}, rejected {rejected[-1]:+.1f}")
+    return "Log-probs less the start model's at the last step, in nats. " + "; ".join(parts)

@@ -1,0 +1,1 @@
+"""A recipe to a run folder: the stages, and what they share."""

@@ -1,0 +1,1 @@
+"""The stages of a run folder: which files and settings go in, which files come out."""

@@ -1,0 +1,394 @@
+"""From a recipe's words to the things they name: prompts, configurations, models, judges.
+
+The only place that knows both what a recipe may say and which rooms answer to it. Models are loaded when they are
+first asked for, and once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from cst.budget import Budget
+from cst.errors import RecipeError
+from cst.journal import Journal
+from cst.preferences.held_out_rows import prompts_of
+from cst.preferences.quarantine import quarantine_file
+from cst.preferences.sources import Reading, stream_preferences, stream_prompts, without_held_out, without_repeats
+from cst.preferences.splits import hold_out
+from cst.preferences.standing import under_configurations
+from cst.recipe import Recipe
+from cst.recipe.data import DataFile, PreferenceFile, PromptFile, PromptSource
+from cst.recipe.models import ChatModelSettings
+from cst.records import Preference, Prompt, SafetyConfiguration, Sampling, Side
+from cst.store import fingerprint_of_file
+from cst.synthesis.casting import cast_of
+
+if TYPE_CHECKING:
+    from cst.chat.base import ChatModel
+    from cst.chat.journalled import Journalled
+    from cst.judges import Judge
+    from cst.models.loading import LoadedModel
+    from cst.models.rendering import Renderer, RenderingDescription
+    from cst.recipe.judges import ModerationSettings
+    from cst.synthesis.gates import SideJudge
+    from cst.synthesis.shards import Shard
+
+
+BASE = "base"
+"""The start model's name among the models that are scored."""
+
+
+JOURNAL = "journal.sqlite"
+"""The file of a run folder in which every model call is written down."""
+
+
+HELD_OUT_PROMPTS, EVALUATION_PROMPTS = "held_out_prompts.jsonl", "evaluation_prompts.jsonl"
+"""Prompts to score models on; and those among the held-out ones that are asked while a model is trained."""
+
+
+def held_out_files(recipe: Recipe) -> tuple[str, ...]:
+    """The files of a run folder with prompts that nothing may be trained on."""
+    return (HELD_OUT_PROMPTS, EVALUATION_PROMPTS) if recipe.training.asks_prompts else (HELD_OUT_PROMPTS,)
+
+
+def model_folder(path: str) -> str:
+    """A model's folder or hub id; the word `miniature` names the one that ships with cst."""
+    if path != "miniature":
+        return path
+    from cst.miniature import model_path
+
+    return str(model_path())
+
+
+@final
+class Workshop:
+    """What the stages of one run share: the recipe, its folder, the journal, and models as they are needed.
+
+    All calls of models keep to `budget`. With a `shard`, its share of the training prompts are all there are. `chats`
+    are models of the caller's own that stand in for those of the recipe's `chat_models`, by their names there.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        budget: Budget | None = None,
+        shard: "Shard | None" = None,
+        chats: "Mapping[str, ChatModel] | None" = None,
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.shard = shard
+        self._budget = budget
+        self._chats = chats or {}
+        self._opened = ExitStack()
+
+    @cached_property
+    def configurations(self) -> tuple[SafetyConfiguration, ...]:
+        """The recipe's safety configurations."""
+        if self.recipe.configurations == "miniature":
+            from cst.miniature.prompts import configurations
+
+            return tuple(configurations())
+        return self.recipe.configurations
+
+    def configurations_of(self, model: str) -> list[SafetyConfiguration]:
+        """The configurations that a model is trained on: those it names, or all.
+
+        Raises:
+            RecipeError: The model names a configuration that isn't there.
+        """
+        names = self.recipe.models[model]
+        known = {configuration.name: configuration for configuration in self.configurations}
+        for name in names:
+            if name not in known:
+                raise RecipeError(f"models.{model} names the configuration {name!r}, but there are only {list(known)}.")
+        return [known[name] for name in names] or list(self.configurations)
+
+    def prompts(self) -> tuple[Iterator[Prompt], list[Prompt]]:
+        """The training prompts as they are read, and the held-out prompts.
+
+        Raises:
+            DataError: A file can't be used, an id stands twice, or a held-out prompt is a training prompt; with the
+                training prompts, when they are gone through.
+        """
+        settings = self.recipe.prompts
+        unique, apart = self._training_and_apart()
+        named = self._read_all(settings.held_out, held_out=True)
+        every = chain(named, apart, self._prompts_of_held_out_rows())
+        held_out = list(without_repeats(every, "prompts.held_out"))
+        training = without_held_out(unique, held_out)
+        return training if self.shard is None else self.shard.share(training), held_out
+
+    def _training_and_apart(self) -> tuple[Iterable[Prompt], list[Prompt]]:
+        """The training prompts, and the share of them that is held out; without a share they are read as they come."""
+        settings = self.recipe.prompts
+        unique = without_repeats(self._read_all(settings.training, held_out=False), "prompts.training")
+        if not settings.held_out_share:
+            return unique, []
+        where = "prompts.held_out_share"
+        return hold_out(list(unique), settings.held_out_share, where=where, seed=self.recipe.seed)
+
+    def _read_all(self, sources: Sequence[PromptSource], *, held_out: bool) -> Iterator[Prompt]:
+        return chain.from_iterable(self._read(source, held_out=held_out) for source in sources)
+
+    def _read(self, source: PromptSource, *, held_out: bool) -> Iterable[Prompt]:
+        if isinstance(source, PromptFile):
+            return stream_prompts(source.path, task=source.task, n=source.n, reading=self.reading(source))
+        from cst.miniature.prompts import evaluation_prompts, training_prompts
+
+        draw = evaluation_prompts if held_out else training_prompts
+        return draw(source.n, task=source.task, seed=source.seed + self.recipe.seed)
+
+    def _prompts_of_held_out_rows(self) -> list[Prompt]:
+        source = self.recipe.preferences
+        if source is None or not source.held_out_share:
+            return []
+        where = "preferences.held_out_share"
+        _, rows = hold_out(list(self.preferences(source)), source.held_out_share, where=where, seed=self.recipe.seed)
+        return prompts_of(rows, self.configurations)
+
+    def preferences(self, source: PreferenceFile) -> Iterator[Preference]:
+        """The rows of a preference file, as they are read.
+
+        Raises:
+            DataError: When they are gone through: the file can't be used, or an id stands twice.
+        """
+        return without_repeats(stream_preferences(source.path, reading=self.reading(source)), source.path)
+
+    def preferences_for(self, model: str, source: PreferenceFile) -> list[Preference]:
+        """The rows of a preference file that stand under the configurations that a model names; all if it names none.
+
+        Each then bears the name of its configuration, where that can be told.
+
+        Raises:
+            DataError: The model names some, and rows stand under no configuration.
+        """
+        return under_configurations(self.preferences(source), self.configurations, self.recipe.models[model])
+
+    def reading(self, source: DataFile) -> Reading:
+        """How a file of the recipe is read; its bad rows go to the run folder."""
+        return Reading(
+            format=source.format,
+            columns=source.columns,
+            quarantine=quarantine_file(self.folder / "quarantine", source.path),
+            skip_bad_rows=source.skip_bad_rows,
+        )
+
+    def prompt_file_fingerprints(self) -> dict[str, str]:
+        """SHA-256 of each prompt file that the recipe names."""
+        sources = (*self.recipe.prompts.training, *self.recipe.prompts.held_out)
+        files = [source.path for source in sources if isinstance(source, PromptFile) and source.path.is_file()]
+        return {str(file): fingerprint_of_file(file) for file in files}
+
+    @cached_property
+    def model_path(self) -> str:
+        """Where the start model lies."""
+        return model_folder(self.recipe.model.path)
+
+    @cached_property
+    def model_fingerprint(self) -> str:
+        """What the start model's weights, configuration, tokenizer and template hash to; weights aren't loaded."""
+        from cst.models.folders import model_fingerprint
+
+        return model_fingerprint(self.model_path, chat_template=self.recipe.model.chat_template)
+
+    @cached_property
+    def base(self) -> "LoadedModel":
+        """The start model."""
+        return self.load()
+
+    def load(self, tuned: Path | None = None) -> "LoadedModel":
+        """The start model, or what was tuned from it: an adapter in front of it, or a folder of weights."""
+        from cst.models.loading import load_model
+
+        settings, full = self.recipe.model, self.recipe.training.full
+        return load_model(
+            str(tuned) if tuned is not None and full else self.model_path,
+            dtype=settings.dtype,
+            quantization=settings.quantization,
+            device=settings.device,
+            adapter=None if full else tuned,
+            merge_adapter=True,  # what is tuned here only answers; the journal's key tells merged from unmerged
+            system_policy=settings.system_policy,
+            chat_template=settings.chat_template,
+        )
+
+    @property
+    def rendering(self) -> "RenderingDescription":
+        """How the recipe's model turns messages into tokens: policy, boundary, end token."""
+        return self.renderer.describe()
+
+    @property
+    def renderer(self) -> "Renderer":
+        """What turns messages into tokens for the recipe's model; weights aren't loaded."""
+        from cst.models.loading import load_renderer
+
+        settings = self.recipe.model
+        return load_renderer(
+            self.model_path, system_policy=settings.system_policy, chat_template=settings.chat_template
+        )
+
+    def tuned_folder(self, model: str) -> Path:
+        """Where a trained model of this run lies: its adapter, or its weights where all of them are trained."""
+        return self.folder / "models" / model / ("model" if self.recipe.training.full else "adapter")
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Where every model call is written down."""
+        return Journal(self.folder / JOURNAL, budget=self._budget)
+
+    def chat(self, loaded: "LoadedModel", name: str, batch_size: int) -> "Journalled":
+        """A model to talk to, whose answers are journalled."""
+        from cst.chat.journalled import Journalled
+        from cst.chat.local import LocalChat
+
+        return Journalled(LocalChat(loaded, name=name, batch_size=batch_size), self.journal)
+
+    @cached_property
+    def synthesis_cast(self) -> tuple[str | None, ...]:
+        """The names of the chat models that have a role in synthesis, each once; None for the start model."""
+        methods = self.recipe.synthesis.methods if self.recipe.synthesis else ()
+        return tuple(dict.fromkeys(name for method in methods for name in cast_of(method).values()))
+
+    def synthesis_chats(self) -> "tuple[Journalled | None, dict[str, Journalled]]":
+        """The start model, if it has a role in synthesis, and those of `chat_models` that have one.
+
+        Raises:
+            RecipeError: As for `chat_model`.
+        """
+        assert self.recipe.synthesis is not None
+        named = {name: self.chat_model(name) for name in self.synthesis_cast if name is not None}
+        if None not in self.synthesis_cast:
+            return None, named
+        return self.chat(self.base, self.recipe.model.path, self.recipe.synthesis.batch_size), named
+
+    def synthesis_models(self) -> list[object]:
+        """What decides the answers of all models that have a role in synthesis."""
+        deciding: list[object] = []
+        for name in self.synthesis_cast:
+            deciding += [self.recipe.model, self.model_fingerprint] if name is None else self.chat_model_sources(name)
+        return deciding
+
+    def chat_model_sources(self, name: str) -> list[object]:
+        """What decides the answers of a model that the recipe names in `chat_models`."""
+        from cst.models.folders import model_fingerprint
+
+        if name in self._chats:
+            return [name, self._chats[name].fingerprint]
+        settings = self.recipe.chat_models[name]
+        if settings.kind == "endpoint":
+            return [name, settings]
+        return [name, settings, model_fingerprint(model_folder(settings.path), chat_template=settings.chat_template)]
+
+    def chat_model(self, name: str) -> "Journalled":
+        """A model that the recipe names in `chat_models`, whose answers are journalled.
+
+        Raises:
+            RecipeError: There is no such name, or the environment doesn't hold the model's key.
+        """
+        from cst.chat.from_recipe import chat_model_of
+        from cst.chat.journalled import Journalled
+
+        if name in self._chats:
+            return Journalled(self._chats[name], self.journal)
+        return self._opened.enter_context(chat_model_of(name, self._chat_settings(name), self.journal))
+
+    def loaded_chat_model(self, name: str) -> "tuple[LoadedModel, int]":
+        """The weights and the renderer of a model of `chat_models` that runs in this process; and its batch size.
+
+        Raises:
+            RecipeError: There is no such name, or it is an endpoint.
+            ModelError: It can't be loaded.
+        """
+        from cst.chat.from_recipe import loaded_of
+
+        settings = self._chat_settings(name)
+        if settings.kind != "local":
+            raise RecipeError(
+                f"chat_models.{name} is an endpoint, whose logits can't be seen. Name one of kind: local."
+            )
+        return loaded_of(settings), settings.batch_size
+
+    def _chat_settings(self, name: str) -> ChatModelSettings:
+        known = self.recipe.chat_models
+        if name not in known:
+            raise RecipeError(f"There is no chat model {name!r} in the recipe's chat_models, only {list(known)}.")
+        settings = known[name]
+        if settings.kind == "endpoint":
+            return settings
+        return settings.model_copy(update={"path": model_folder(settings.path)})
+
+    def moderation(self, settings: "ModerationSettings") -> "Journalled":
+        """OpenAI's moderation endpoint, whose results are journalled.
+
+        Raises:
+            RecipeError: The environment doesn't hold a key.
+        """
+        from cst.chat.journalled import Journalled
+        from cst.chat.moderation import ModerationEndpoint
+
+        return Journalled(self._opened.enter_context(ModerationEndpoint(settings)), self.journal)
+
+    @cached_property
+    def judge(self) -> "Judge":
+        """Who says which side an answer shows.
+
+        Raises:
+            RecipeError: The recipe names no judge.
+        """
+        from cst.runs.judging import judge_of
+
+        if self.recipe.judge is None:
+            raise RecipeError(
+                "The recipe has no section `judge`, and answers are to be judged. Add `judge: {kind: ...}`."
+            )
+        return judge_of(self.recipe.judge, self)
+
+    @property
+    def judged_by(self) -> list[object]:
+        """What decides a verdict, besides the answer: the judge's settings, and the models and files that they name."""
+        from cst.runs.judging import judge_sources
+
+        settings = self.recipe.judge
+        return [None] if settings is None else [settings, *judge_sources(settings, self)]
+
+    def refuse_unusable_judge(self) -> None:
+        """Read the judge's files, so that what is wrong with them is told before anything is made.
+
+        Raises:
+            RecipeError: One can't be used.
+        """
+        from cst.runs.judging import refuse_unusable
+
+        if self.recipe.judge is not None:
+            refuse_unusable(self.recipe.judge)
+
+    @cached_property
+    def side_judge(self) -> "SideJudge | None":
+        """The judge as the gates of synthesis take it; None where the recipe names none."""
+        if self.recipe.judge is None:
+            return None
+        from cst.judges import Candidate
+
+        def sides(answers: Sequence[tuple[Prompt, str]]) -> list[Side | None]:
+            candidates = [Candidate(prompt=prompt, text=text) for prompt, text in answers]
+            return [opinion.exhibits for opinion in self.judge.opinions(candidates)]
+
+        return sides
+
+    def sampling(self, temperature: float) -> Sampling:
+        """How held-out prompts are answered."""
+        settings = self.recipe.generation
+        seed = settings.seed + self.recipe.seed
+        return Sampling(temperature=temperature, max_new_tokens=settings.max_new_tokens, seed=seed)
+
+    def close(self) -> None:
+        """Close connections, and the journal if it was opened."""
+        self._opened.close()
+        if "journal" in self.__dict__:
+            self.journal.close()
