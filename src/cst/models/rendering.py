@@ -1,11 +1,9 @@
 """Messages to tokens: the one renderer for synthesis, training, generation, judging and serving.
 
-The laws it keeps, for every template (`tests/models/test_rendering.py` asserts them):
-the prompt is a prefix of the training sequence; there is one BOS; what is trained on is the response and its
-end-of-turn token; parsing gives the response back; no system prompt is lost; and no text from a user, a system prompt
-or a response becomes a control token. What can't be kept is refused, token by token, never let through.
-
-It doesn't know models, batches, or the disk.
+It keeps these laws for every template (`tests/models/test_rendering.py` asserts them): the prompt is a prefix of the
+training sequence; there is one BOS; the labels are the response and its end-of-turn token; parsing gives the response
+back; no system prompt is lost; and no text from a user, a system prompt or a response becomes a control token. Where a
+law can't be kept, RenderingError is raised. This file doesn't know models, batches, or the disk.
 """
 
 import hashlib
@@ -16,20 +14,17 @@ from typing import Literal, final
 from transformers import PreTrainedTokenizerBase
 
 from cst.errors import RenderingError
-from cst.models.guarded_tokenizer import TEMPLATE_VARIABLES, GuardedTokenizer, control_token_ids, template_of
-from cst.models.responses import ResponseCodec
-from cst.models.template_probe import Boundary, TemplateShape, Turn, probe
+from cst.models.guarded_tokenizer import TEMPLATE_VARIABLES, GuardedTokenizer, template_of
+from cst.models.instruction_templates import jinja_literal
+from cst.models.template_probe import RESPONSE, Boundary, TemplateShape, Turn, probe
 from cst.records import Message, Record
-
-__all__ = ["Renderer", "RenderingDescription", "SystemPolicy", "TokenSequence", "control_token_ids"]
 
 BosWriter = Literal["template", "tokenizer", "none"]
 """Who begins a conversation with BOS."""
 
 SystemPolicy = Literal["native", "fold_into_user"]
-"""`native`: the template's own system turn, refused where it has none; `fold_into_user`: system text, blank line, user
+"""`native`: the template's own system turn, an error where it has none; `fold_into_user`: system text, blank line, user
 text, in the first user turn."""
-
 
 _MARKS = {0xF0000: None, 0xF0001: None}
 
@@ -278,3 +273,66 @@ def _plain(text: str) -> str:
             "which is no Unicode text and has no tokens. Repair or drop the text."
         ) from error
     return text.translate(_MARKS)
+
+
+@final
+class ResponseCodec:
+    """Encodes and decodes responses that follow `header`, the text between the user's last word and the response.
+
+    Tokenizers write the first word of a text and a word inside it differently, so a response is tokenized behind its
+    header, as a template of its own. A response that begins with blanks can merge with the header, which would change
+    the prompt: then it is tokenized behind a neutral text.
+    """
+
+    def __init__(self, tokenizer: GuardedTokenizer, header: str) -> None:
+        self._tokenizer = tokenizer
+        self._anchors = [
+            (_template(text), tokenizer.trusted_tokens(text)) for text in dict.fromkeys((header, "\n", ""))
+        ]
+        self._header = self._anchors[0][1]
+        self._header_text = tokenizer.decode(self._header)
+        self._blank = ""
+        self._blank = self._written_before_words()
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of `text`, none of them a control token.
+
+        Raises:
+            RenderingError: the tokenizer makes a control token of it.
+        """
+        candidates: list[list[int]] = []
+        for template, anchor in self._anchors:
+            whole = self._tokenizer.tokens([{"role": "user", "content": text}], opens_answer=False, template=template)
+            if whole[: len(anchor)] == anchor:
+                candidates.append(whole[len(anchor) :])
+                if self.decode(candidates[-1]) == text:
+                    break
+        # Where no candidate gives the text back (a tokenizer that normalises it), the first is the natural one.
+        tokens = candidates[-1] if self.decode(candidates[-1]) == text else candidates[0]
+        forged = self._tokenizer.controls_in(tokens)
+        if forged:
+            raise RenderingError(
+                f"A response's text becomes the control tokens {self._tokenizer.names_of(forged)} of "
+                f"{self._tokenizer.name}: {text[:60]!r}. Change the text."
+            )
+        return tokens
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens that stand after the header: there, a first blank isn't swallowed."""
+        whole = self._tokenizer.decode([*self._header, *tokens])
+        is_whole = whole.startswith(self._header_text)
+        text = whole[len(self._header_text) :] if is_whole else self._tokenizer.decode(tokens)
+        return text.removeprefix(self._blank)
+
+    def _written_before_words(self) -> str:
+        """A blank that no text has: some SentencePiece tokenizers write one after each control token."""
+        template, anchor = self._anchors[0]
+        word = [{"role": "user", "content": RESPONSE}]
+        tokens = self._tokenizer.tokens(word, opens_answer=False, template=template)[len(anchor) :]
+        text = self.decode(tokens)
+        return text.removesuffix(RESPONSE) if text.endswith(RESPONSE) else ""
+
+
+def _template(text: str) -> str:
+    """A template that writes `text`, and after it the content of the first message."""
+    return f"{{{{ {jinja_literal(text)} }}}}{{{{ messages[0]['content'] }}}}"
