@@ -118,7 +118,7 @@ def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
 
 
 def test_a_system_policy_reaches_the_renderer(whole: Path) -> None:
-    assert load_model(str(whole), system_policy="fold_into_user").renderer.system_policy_used == "fold_into_user"
+    assert load_model(str(whole), system_policy="fold_into_user").renderer.describe().system_policy == "fold_into_user"
 
 
 def test_renderer_and_fingerprint_need_no_weights_in_memory(whole: Path) -> None:

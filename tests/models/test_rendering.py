@@ -118,8 +118,8 @@ def test_the_system_prompt_is_there_or_refused(family: Family, policy: SystemPol
         return
     for texts in (("Hi",), *([("Hi", "Hello", "How?")] if family.takes_history else [])):
         assert system in tokenizer.decode(renderer.prompt(conversation(system, *texts)))
-    assert renderer.system_policy_used == policy == renderer.describe().system_policy
-    assert policy == "native" or renderer.boundary == "weak"
+    assert renderer.describe().system_policy == policy
+    assert policy == "native" or renderer.shape.boundary == "weak"
 
 
 @EVERY_FAMILY
@@ -215,7 +215,7 @@ def test_a_tokenizer_without_template_is_told_what_it_needs() -> None:
 def test_a_template_can_be_given() -> None:
     tokenizer = tokenizer_of(NO_TEMPLATE)
     renderer = Renderer.for_tokenizer(tokenizer, chat_template=BY_NAME["alpaca"].template)
-    assert renderer.boundary == "weak"
+    assert renderer.shape.boundary == "weak"
     assert tokenizer.decode(renderer.prompt(conversation("Be kind.", "Hi"))) == (
         "<s>Be kind.\n\n### Instruction:\nHi\n\n### Response:\n"
     )
