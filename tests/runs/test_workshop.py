@@ -99,7 +99,7 @@ def test_only_a_model_in_this_process_has_weights_to_read(tmp_path):
     loaded, batch_size = shop.loaded_chat_model("own")
 
     assert (batch_size, loaded.renderer.boundary) == (7, "strong")
-    with pytest.raises(RecipeError, match=r"chat_models\.far is an endpoint, whose logits can't be seen"):
+    with pytest.raises(RecipeError, match=r"chat_models\.far is an endpoint, which gives none"):
         shop.loaded_chat_model("far")
 
 

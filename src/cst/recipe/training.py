@@ -57,7 +57,7 @@ class TrainingSettings(Record):
         default=4, ge=1, le=65536, description="Multiplies the rows per optimizer step."
     )
     tokens_per_pack: int | None = Field(
-        default=None, ge=2, description="Unique tokens per forward pass, 3072 by default. Lower it to save memory."
+        default=None, ge=2, description="Unique tokens per forward pass, 2560 by default. Lower it to save memory."
     )
     num_train_epochs: int = Field(
         default=1, ge=1, le=1000, description="Passes over the rows, unless max_steps is set."
