@@ -7,7 +7,8 @@ every import statement with `ast`, also inside functions; a circle is a set of m
 without the imports under `if TYPE_CHECKING`. `run` follows all seven verbs on the miniature (three prompts a task, one
 step) with `sys.setprofile`. A file is executed if a function of it ran; class and module bodies don't count. A crossing
 is a call of a function by a function of another file, with no Python code of a library in between. Generators that
-resume don't count, nor do calls from or to an annex: they would be nine tenths of all.
+resume don't count, nor do calls from or to an annex: they would be nine tenths of all. Commands may import an annex,
+the core may not.
 """
 
 import ast
@@ -28,6 +29,7 @@ from types import CodeType, FrameType
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cst"
 ANNEXES = ("cst.annexes", "cst.miniature", "cst.evals")
+DOORS = ("cst.cli", "cst.commands")
 GENERATOR = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 SMALLEST = (
     "prompts.training=[{kind: miniature, task: harmless, n: 3}, {kind: miniature, task: truthfulness, n: 3}, "
@@ -90,7 +92,8 @@ def imports() -> dict[str, object]:
         {a: set(imported(tree, {*named}, types=t)) - {a} for a, tree in named.items()} for t in (0, 1)
     )
     inside = {name for name in named if any(f"{name}.".startswith(f"{annex}.") for annex in ANNEXES)}
-    inward = [f"{a} -> {b}" for a in sorted(named) for b in sorted(run_time[a]) if b in inside and a not in inside]
+    core = [name for name in sorted(named) if name not in inside and not name.startswith(DOORS)]
+    inward = [f"{a} -> {b}" for a in core for b in sorted(run_time[a] & inside)]
     return {"circles": circles(run_time), "circles_with_types": circles(all_of_them), "core_to_annex": inward}
 
 
@@ -125,7 +128,11 @@ def run() -> dict[str, int]:
         sys.setprofile(None)
         if not Path(folder, "run", "report.md").exists():
             sys.exit("the run did not end in a report")
-    core = {path for path in executed if f"cst.{Path(path).relative_to(PACKAGE).parts[0]}" not in ANNEXES}
+    core = {
+        path
+        for path in executed
+        if f"cst.{Path(path).relative_to(PACKAGE).parts[0]}".removesuffix(".py") not in ANNEXES
+    }
     kept = {pair: calls for pair, calls in crossings.items() if pair[0] != pair[1] and core.issuperset(pair)}
     return {"files_executed": len(executed), "crossings": sum(kept.values()), "pairs_of_files": len(kept)}
 

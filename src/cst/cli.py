@@ -88,7 +88,7 @@ def synthesize(
     """`cst synthesize`: its help is that of the verb."""
     from cst.chat.budget import Budget
     from cst.commands import synthesis as commands
-    from cst.synthesis.shards import shard_of
+    from cst.synthesis.planning import shard_of
 
     share = None if shard is None else shard_of(shard)
     if dry_run:
