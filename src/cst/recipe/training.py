@@ -57,7 +57,7 @@ class TrainingSettings(Record):
         default=4, ge=1, le=65536, description="An optimizer step takes this many times as many rows."
     )
     tokens_per_pack: int | None = Field(
-        default=None, ge=2, description="Unique tokens in one forward pass; less needs less memory. By default 3072."
+        default=None, ge=2, description="Unique tokens in one forward pass; less needs less memory. By default 2560."
     )
     num_train_epochs: int = Field(
         default=1, ge=1, le=1000, description="Passes over the rows, if max_steps is not set."
