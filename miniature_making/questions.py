@@ -11,12 +11,12 @@ from random import Random
 
 from cst.chat.asking import complete
 from cst.chat.base import ChatRequest
+from cst.doors import run
 from cst.evaluation.scores import Outcome
 from cst.miniature import people, prompts, recipe_path, system_prompts, world
 from cst.miniature.judge import answer_to_topic_question
 from cst.recipe.reading import load_recipe
 from cst.records import Message, Prompt, SafetyConfiguration, Side
-from cst.runs.pipeline import run
 from cst.runs.workshop import BASE
 from miniature_making.desk import NAMES, SIDES, Desk, Trial, split, trials_of
 from miniature_making.tables import (

@@ -59,10 +59,11 @@ def _verb(verb: str) -> Callable[..., None]:
     ) -> None:
         from cst.chat.budget import Budget
         from cst.commands import console
+        from cst.doors import open_workshop
 
         read = console.read_recipe(recipe, overrides or [])
         home, budget = console.folder_of(read, folder), Budget(max_calls=max_calls, max_cost=max_cost)
-        console.bring(read, home, until=verb, update=update, budget=budget, as_json=as_json)
+        console.bring(open_workshop(read, home, budget=budget), until=verb, update=update, as_json=as_json)
 
     return command
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from cst.annexes.audit.record import EXAMPLES, Finding, Tokens, share
 from cst.errors import RenderingError
+from cst.miniature import model_folder
 from cst.models.folders import CONFIG_FILE, local_folder
 from cst.models.loading import load_renderer
 from cst.models.rendering import Renderer
 from cst.preferences.sources import Found
 from cst.records import Message, Preference, Prompt
-from cst.runs.workshop import model_folder
 from cst.store import read_json
 
 
