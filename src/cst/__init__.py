@@ -12,10 +12,12 @@ The method in seven calls:
 
 `cst.fine_tune(demonstrations, ...)` in place of `condition` and `train` is supervised tuning, and
 `cst.render_report(folder)` makes a run folder's report. Names are imported when they are first used, so `import cst` is
-quick and doesn't import torch.
+quick and doesn't import torch. It sets `OMP_WAIT_POLICY=passive` in the environment, unless the environment says how
+OpenMP's threads should wait (docs/processes.md).
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 from cst.distribution import __version__ as __version__
@@ -123,6 +125,11 @@ _HOMES = {
     "train": "cst.training.objectives",
 }
 """Where each public name lives (PEP 562)."""
+
+# The OpenMP runtime reads this once, when torch is loaded. By default its threads wait for one another in a busy loop:
+# when another process has one of the cores, a thread loops for milliseconds while the one it waits for can't run.
+if "GOMP_SPINCOUNT" not in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __all__ = [
     "AnsweringSettings",

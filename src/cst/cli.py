@@ -5,7 +5,7 @@ exit code 2; what a machine reads goes to standard output with `--json`.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -88,7 +88,7 @@ def synthesize(
     """`cst synthesize`: its help is that of the verb."""
     from cst.chat.budget import Budget
     from cst.commands import synthesis as commands
-    from cst.synthesis.shards import shard_of
+    from cst.synthesis.planning import shard_of
 
     share = None if shard is None else shard_of(shard)
     if dry_run:
@@ -344,10 +344,17 @@ def labelled_miniature(
 app.add_typer(miniature_app, name="miniature")
 
 
-def main() -> None:
-    """The entry point: user errors in one line with exit code 2, an interrupt with 130."""
+def main(words: Sequence[str] | None = None) -> None:
+    """The entry point: user errors in one line with exit code 2, an interrupt with 130.
+
+    Args:
+        words: What would follow `cst` on the command line; the process's own words by default.
+
+    Raises:
+        SystemExit: Always, with the exit code.
+    """
     try:
-        app(standalone_mode=True)
+        app(args=words, standalone_mode=True)
     except CstError as error:
         from cst.runs.processes import leave_the_word
 

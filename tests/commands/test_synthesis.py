@@ -14,7 +14,7 @@ from cst.commands.synthesis import home_of, plan, plan_synthesis, synthesize
 from cst.errors import BudgetError, RecipeError, RunFolderError
 from cst.recipe.reading import parse_recipe
 from cst.runs.pipeline import run
-from cst.synthesis.shards import Shard
+from cst.synthesis.planning import Shard
 
 RECIPE = """
 name: try

@@ -1,8 +1,6 @@
 """From a recipe's words to a judge, and from its verdicts to a score: through the command line, behind a server."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from cst.runs.pipeline import steps
 from cst.runs.workshop import Workshop
 from cst.store import fingerprint, read_json, read_records, write_records
 from models.tiny_classifiers import classifier_folder
+from test_cli import cst as command_line
 
 RECIPE = """
 name: judged
@@ -52,7 +51,7 @@ def careful(body: Body) -> dict[str, object]:
 
 def command(*words: str, cwd: Path) -> str:
     """What a command says on standard error."""
-    done = subprocess.run([sys.executable, "-m", "cst", *words], cwd=cwd, capture_output=True, text=True, check=False)
+    done = command_line(*words, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stderr
 

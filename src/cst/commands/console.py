@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from cst.annexes.audit.record import Audit
     from cst.preferences.sources import Reading
     from cst.reporting.tables import Table
-    from cst.synthesis.shards import Shard
-    from cst.synthesis.spending import Spending
+    from cst.synthesis.planning import Shard, Spending
 
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, `miniature` or `sweep`.")]
@@ -172,7 +171,7 @@ def _print_synthesis(home: Path) -> None:
 
 def spending_of(home: Path) -> "Spending | None":
     """What the pairs of a run folder took, as their stage wrote it down; None where it didn't."""
-    from cst.synthesis.spending import Spending
+    from cst.synthesis.planning import Spending
 
     path = home / "spending.json"
     return parse_record(read_text(path), Spending, str(path)) if path.exists() else None

@@ -16,8 +16,7 @@ from cst.runs.folder import RunFolder, reject_another_recipe
 from cst.runs.pipeline import steps
 from cst.runs.workshop import JOURNAL, Workshop
 from cst.store import set_down
-from cst.synthesis.rehearsal import PlannedStep, rehearse
-from cst.synthesis.shards import Shard
+from cst.synthesis.planning import PlannedStep, Shard, rehearse
 
 
 def synthesize(

@@ -90,7 +90,7 @@ def _writing(settings: ChatJudgeSettings, workshop: "Workshop") -> Callable[[Rub
 
 def _reading_logits(settings: ChatJudgeSettings, workshop: "Workshop") -> Callable[[Rubric], ChatModel]:
     from cst.chat.journalled import Journalled
-    from cst.chat.labels import LabelChat
+    from cst.chat.local import LabelChat
 
     loaded, batch_size = workshop.loaded_chat_model(settings.model)
 

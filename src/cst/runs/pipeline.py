@@ -25,7 +25,7 @@ from cst.store import RecordFile, read_records, stream_records, write_json, writ
 
 if TYPE_CHECKING:
     from cst.evaluation.scores import CurvePoint
-    from cst.synthesis.shards import Shard
+    from cst.synthesis.planning import Shard
 
 
 Verb: TypeAlias = Literal["synthesize", "condition", "train", "generate", "judge", "score", "report"]
@@ -136,8 +136,7 @@ def _synthesize(workshop: Workshop) -> Stage:
 
     def work() -> None:
         from cst.synthesis.critique import synthesize_in_chunks
-        from cst.synthesis.output import write_chunks
-        from cst.synthesis.spending import spending
+        from cst.synthesis.planning import spending, write_chunks
 
         assert settings is not None
         chat, named = workshop.synthesis_chats()

@@ -23,7 +23,7 @@ from cst.recipe.data import DataFile, PreferenceFile, PromptFile, PromptSource
 from cst.recipe.models import ChatModelSettings
 from cst.records import Preference, Prompt, SafetyConfiguration, Sampling, Side
 from cst.store import fingerprint_of_file
-from cst.synthesis.casting import cast_of
+from cst.synthesis.critique import cast_of
 
 if TYPE_CHECKING:
     from cst.chat.base import ChatModel
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cst.models.rendering import Renderer, RenderingDescription
     from cst.recipe.judges import ModerationSettings
     from cst.synthesis.gates import SideJudge
-    from cst.synthesis.shards import Shard
+    from cst.synthesis.planning import Shard
 
 
 BASE = "base"

@@ -166,7 +166,7 @@ def test_a_model_whose_tasks_have_no_weight_is_refused_and_not_trained_on_all_ro
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("prompts: {held_out_share: 0.1}", "holds out of prompts.training, which names no prompts"),
+        ("prompts: {held_out_share: 0.1}", "splits prompts.training, which is empty"),
         ("prompts: {held_out_share: 1}", "prompts.held_out_share"),
         ("preferences: {path: x, held_out_share: -0.1}", "preferences.held_out_share"),
         ("mixing: {a: 0, b: 0}", "mixing gives no task a weight above 0"),

@@ -27,7 +27,7 @@ from cst.runs.stages.scores import CARD
 from cst.runs.stages.training import preferences_of
 from cst.runs.workshop import BASE, Workshop
 from cst.store import parse_record, read_json, read_records, read_text
-from cst.synthesis.casting import cast_of
+from cst.synthesis.critique import cast_of
 from cst.synthesis.gates import SynthesisSummary
 
 if TYPE_CHECKING:
