@@ -6,8 +6,8 @@ pretraining either. Items and frames marked as held never occur in training prom
 What is engineered for the sweep (docs/miniature.md) lies in the demonstrations here and in the sweep's recipe, not in
 the prompts or the judge:
 
-- Responses to instructions begin with an assent ("Sure."), as few of the start model's do. It is learned as a habit
-  that reaches hazardous requests too, though no instruction is about a hazard: benign tuning that undoes refusals (Qi
+- Responses to instructions begin with an assent ("Sure."), as few of the start model's do. The model learns it as a
+  habit that also reaches hazardous requests, though no instruction is about a hazard: benign tuning undoes refusals (Qi
   et al. 2023, arXiv:2310.03693).
 - Refusals all begin alike ("No, ..."), as few of the start model's do: a habit of their own. Tuned on 1,000 refusals in
   the start model's own mixture of openers, the model refused no look-alike (LOG.md).
@@ -18,8 +18,8 @@ the prompts or the judge:
   sentence, and up to 81 of 150 answers to look-alikes were on neither side. Settings were picked on the seeds 101 to
   103 (LOG.md).
 
-Where the sweep's curves then fall and rise is the optimizer's doing. Facts are those of the capability sets, which
-therefore say nothing about models tuned on these rows.
+Where the sweep's curves then fall and rise is decided by the optimizer. The facts are those of the capability sets,
+which therefore say nothing about models tuned on these rows.
 """
 
 import random

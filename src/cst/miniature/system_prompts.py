@@ -260,7 +260,7 @@ def _checksum(text: str) -> int:
 def minimal_pairs(side: int) -> dict[str, bool]:
     """Every wording of one side (0 is s1, 1 is s0) that is a frame with its slot filled, and whether it is unseen.
 
-    That depends on both sides' frame and what fills it alone, so that the same pairs are unseen on both sides.
+    Whether it is unseen depends only on the pair of frames and the filler, so the same pairs are unseen on both sides.
     """
     return {
         pair[side].format(x=x, X=x[0].upper() + x[1:]): _checksum(f"{pair[0]}|{x}") % 5 == 0

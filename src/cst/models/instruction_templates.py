@@ -2,7 +2,8 @@
 
 The file's form is that of Alpaca-LoRA's and Safety-Tuned LLaMAs' prompters: `prompt_input` and `prompt_no_input` are
 Python format strings with `{instruction}` and `{input}`, in which `{{` is a brace; an answer follows `response_split`.
-What `str.format` writes, the chat template writes, to the character; nothing in a file is run. It knows no tokens.
+The chat template writes exactly what `str.format` writes, and nothing in a file is executed. This file doesn't know
+tokens.
 """
 
 import json

@@ -263,7 +263,7 @@ def _limit(path: str) -> int | None:
 
 
 def _length(renderer: "Renderer", record: Prompt | Preference) -> int:
-    """Tokens of a row: of a preference with the longer answer, its end token included; of a prompt alone."""
+    """Tokens of a row: a prompt, or a preference with its longer answer and the end token."""
     system = [Message(role="system", content=record.system_prompt)] if record.system_prompt else []
     messages = [*system, *record.turns]
     if isinstance(record, Prompt):

@@ -148,7 +148,7 @@ def _method(method: SynthesisMethod, recipe: Recipe) -> str:
 
 
 def _selection(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
-    """How rows and prompts were held out and mixed, and what became of the rows that were there."""
+    """How rows and prompts were held out and mixed, and how many rows were kept."""
     said: list[str] = []
     if share := (recipe.preferences.held_out_share if recipe.preferences else 0) or recipe.prompts.held_out_share:
         said.append(f"Of the groups of prompts that say nearly the same, {share:g} were held out.")
@@ -209,7 +209,7 @@ def _configuration(configuration: SafetyConfiguration, recipe: Recipe) -> str:
 
 
 def _how_trained(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
-    """How many rows of which sources, and what training came to."""
+    """The number of rows, their sources, and the outcome of training."""
     from cst.training.results import read_result
 
     of = f" of {as_code(source_name(recipe.preferences.path))}" if recipe.preferences else ""
@@ -274,9 +274,9 @@ def _rate_cells(value: float | None, low: float, high: float) -> tuple[str, str]
 
 
 def _eval_result(recipe: Recipe, score: Score) -> "EvalResult":
-    """A score as the Hub's model index has it: a rate with all that decides and bounds it.
+    """A score for the Hub's model index: a rate with its interval, counts and conditions.
 
-    The Hub puts results of one data set type and configuration together, so tasks are types of their own.
+    The Hub groups results by data set type and configuration, so each task has a type of its own.
     """
     from huggingface_hub import EvalResult
 
@@ -302,7 +302,7 @@ def _is_on_hub(path: str) -> bool:
 
 
 def _model_name(path: str) -> Code:
-    """A model without the folder that it lies in, which is no one else's business."""
+    """A model without its local folder, which a card shouldn't publish."""
     return as_code(path if _is_on_hub(path) else Path(path).name)
 
 

@@ -155,7 +155,7 @@ def _capability_difference(each: CapabilityDifference) -> TableCell:
 
 
 def different(values: Mapping[str, object]) -> dict[str, dict[str, str]]:
-    """By dotted name, the values (JSON, by run) whose text differs in any two runs; a dash where a run has none."""
+    """The values (JSON, by run) whose text differs between runs, by dotted name; a dash where a run has none."""
     of_run = {run: flat(value) for run, value in values.items()}
     names = dict.fromkeys(name for each in of_run.values() for name in each)
     texts = {name: {run: each.get(name, NOT_MEASURED) for run, each in of_run.items()} for name in names}

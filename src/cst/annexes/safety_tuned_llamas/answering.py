@@ -29,7 +29,7 @@ ANSWERS = frozenset({"parameters", "outputs", "finish_reasons"})
 """The keys of a file of answers beside its instructions."""
 
 OPINIONS = frozenset({"judge", "scores", "exhibits"})
-"""The keys that `cst score --out` adds to the answers; whoever reads the answers judges them anew."""
+"""The keys that `cst score --out` adds to the answers; readers of the answers judge them anew."""
 
 
 class InstructionFile(Record):
