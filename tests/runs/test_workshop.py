@@ -98,8 +98,8 @@ def test_only_a_model_in_this_process_has_weights_to_read(tmp_path):
     shop = workshop(tmp_path, f"chat_models: {{far: {endpoint}, own: {local}}}")
     loaded, batch_size = shop.loaded_chat_model("own")
 
-    assert (batch_size, loaded.renderer.boundary) == (7, "strong")
-    with pytest.raises(RecipeError, match=r"chat_models\.far is an endpoint, which gives none"):
+    assert (batch_size, loaded.renderer.shape.boundary) == (7, "strong")
+    with pytest.raises(RecipeError, match=r"chat_models\.far is an endpoint, whose logits can't be seen"):
         shop.loaded_chat_model("far")
 
 

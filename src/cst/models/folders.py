@@ -31,8 +31,6 @@ TOKENIZER_FILES = (
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
-_PICKLED_ADAPTER = "adapter_model.bin"
-
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -56,7 +54,7 @@ def adapter_folder(adapter: str | Path) -> Path:
     missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
     if missing == [ADAPTER_FILES[1]]:
         raise ModelError(
-            f"{adapter} has no {ADAPTER_FILES[1]}. An {_PICKLED_ADAPTER} is a pickle, which can run code when opened: "
+            f"{adapter} has no {ADAPTER_FILES[1]}. An adapter_model.bin is a pickle, which can run code when opened: "
             "cst never opens one. Where you trust it, peft converts it: load it and save it anew with "
             "save_pretrained, which writes safetensors."
         )
@@ -106,7 +104,11 @@ def weight_files(folder: Path) -> list[Path]:
         ModelError: there are none, or the folder holds no model.
     """
     if not (folder / CONFIG_FILE).is_file():
-        adapter = " (it is an adapter: name its model, and this as the adapter)" if _is_adapter(folder) else ""
+        adapter = (
+            " (it is an adapter: name its model, and this as the adapter)"
+            if (folder / ADAPTER_FILES[0]).is_file()
+            else ""
+        )
         raise ModelError(f"{folder} holds no model: config.json is missing{adapter}. Name a Hugging Face model folder.")
     found = sorted(path for path in folder.glob("*.safetensors") if path.name != ADAPTER_FILES[1])
     if found:
@@ -119,10 +121,6 @@ def weight_files(folder: Path) -> list[Path]:
             "model.save_pretrained(folder) in transformers writes safetensors."
         )
     raise ModelError(f"{folder} has no weights: there is no *.safetensors file. Restore or re-download the model.")
-
-
-def _is_adapter(folder: Path) -> bool:
-    return (folder / ADAPTER_FILES[0]).is_file()
 
 
 def damaged(place: Path, error: Exception) -> ModelError:

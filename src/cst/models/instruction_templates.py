@@ -16,7 +16,7 @@ from cst.errors import RenderingError
 from cst.records import Record, Text
 
 _PLACES = {"instruction": "messages[0]['content']", "input": "messages[0]['input']"}
-_REFUSALS = (
+_REJECTIONS = (
     "{% if messages[0]['role'] != 'user' %}"
     "{{ raise_exception('an instruction template has no place for a system prompt') }}{% endif %}"
     "{% if messages | length > 2 %}"
@@ -51,10 +51,10 @@ class InstructionTemplate(Record):
     def chat_template(self) -> str:
         """Its Jinja source; a turn's `content` is the instruction, and the turn may have an `input`.
 
-        A system prompt, and a second turn, are refused in rendering. The response ends with the tokenizer's eos.
+        A system prompt, and a second turn, are errors in rendering. The response ends with the tokenizer's eos.
         """
         return (
-            _REFUSALS
+            _REJECTIONS
             + ("{% if messages[0]['input'] %}" + _jinja(self.prompt_input))
             + ("{% else %}" + _jinja(self.prompt_no_input) + "{% endif %}")
             + _RESPONSE

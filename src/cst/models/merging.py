@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from cst.errors import ModelError
-from cst.models.adapters import load_adapter, save_model
-from cst.models.loading import LoadedModel, load_model
+from cst.models.adapters import load_adapter
+from cst.models.loading import LoadedModel, load_model, save_model
 from cst.records import Message
 
 

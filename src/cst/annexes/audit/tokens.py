@@ -40,7 +40,7 @@ def tokens(rows: Iterable[Found[Prompt] | Found[Preference]], model: str, max_le
     n = len(sizes) + len(unrendered)
     return Tokens(
         tokenizer=model,
-        boundary=renderer.boundary,
+        boundary=renderer.shape.boundary,
         max_length=limit,
         median=round(median(sizes or [0])),
         longest=max(sizes, default=0),
@@ -56,7 +56,7 @@ def _finding(fault: str, places: list[str], n: int) -> Finding:
 def _renderer(path: str) -> tuple[Renderer, bool]:
     """The renderer of a model, and whether it folds system prompts because the template takes none."""
     renderer = load_renderer(path)
-    folds = renderer.shape.refusal is not None
+    folds = renderer.shape.rejection is not None
     return (load_renderer(path, system_policy="fold_into_user") if folds else renderer), folds
 
 

@@ -1,7 +1,7 @@
 """Data set cards and model cards for the Hub, from the facts of a run folder and nothing else.
 
-A fact that isn't in the folder is left out; nothing is guessed and nothing praised. A path is told by its last name,
-which is all that a reader of the Hub can use. The keys of the header are those of huggingface_hub's card data.
+A fact that isn't in the folder is left out; nothing is guessed. Only the last part of a path is shown, because a reader
+of the Hub can't use the rest. The keys of the header are those of huggingface_hub's card data.
 """
 
 import re
@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cst.annexes.cards.markdown import NO_VALUE, Code, as_code, card, listed, plain, size_category, table
-from cst.annexes.cards.mixtures import SOURCE_COLUMNS, demonstrations_card, hub_ids, sources_of
+from cst.annexes.cards import NO_VALUE, Code, as_code, card, listed, plain, size_category, table
+from cst.annexes.cards.mixtures import SOURCE_COLUMNS, demonstrations_card, hub_id, hub_ids, sources_of
 from cst.errors import RecipeError
 from cst.integrity import reject_changed
 from cst.preferences.selection import TaskRows
 from cst.preferences.sources import source_name
-from cst.preferences.tables import HUB, hub_name
 from cst.recipe import Recipe
 from cst.recipe.data import PromptFile
 from cst.recipe.models import EndpointSettings
@@ -34,12 +33,10 @@ from cst.synthesis.gates import SynthesisSummary
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-    from cst.evaluation.judge_card import Figure
-
 FIGURES = ("accuracy", "kappa")
-"""What is told of a judge's card."""
+"""The figures of a judge's card that a model card repeats."""
 LISTED_PROMPTS = 10
-"""System prompts that are listed, the most used first."""
+"""At most this many system prompts are listed, the most used first."""
 
 
 def dataset_card(folder: Path, model: str) -> str:
@@ -182,7 +179,7 @@ def _selection(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
 
 
 def model_card(folder: Path, model: str) -> str:
-    """The README.md of a trained model or adapter; see `dataset_card` for what is raised."""
+    """The README.md of a trained model or adapter. Raises as `dataset_card`."""
     recipe = _recipe(folder, model)
     is_full, path = recipe.training.full, recipe.model.path
     scores = [Score.model_validate(score) for score in _optional(folder / "scores.json")]
@@ -247,16 +244,13 @@ def _how_trained(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
     yield f"{said}."
     if recipe.mixture:
         yield "The rows were mixed from:"
-        sources = sources_of(recipe.mixture)
-        bound = [", for non-commercial use alone" * source.is_non_commercial for source in sources]
-        rows = [(*source.cells[:3], source.cells[3] + more) for source, more in zip(sources, bound, strict=True)]
-        yield table(SOURCE_COLUMNS, rows)
+        yield table(SOURCE_COLUMNS, [source.cells for source in sources_of(recipe.mixture)])
 
 
 def _settings(recipe: Recipe, folder: Path) -> list[tuple[str, object]]:
     """The settings of training, and how the start model was loaded and messages were rendered.
 
-    Where the reference was kept changes nothing, and isn't told.
+    Where the reference was kept is left out, because it changes nothing.
     """
     silent = OF_DPO if recipe.training.method == "sft" else ()
     training = recipe.training.model_dump(mode="json", exclude={"reference", "report_to", *silent})
@@ -279,25 +273,22 @@ def _score_parts(recipe: Recipe, folder: Path, scores: Sequence[Score]) -> Itera
         "Share of held-out completions that do what the configuration prefers, with a 95 % interval; `base` is the "
         f"start model.{judge}"
     )
-    columns = ("model", "task", "configuration", "wordings", "temperature", "rate", "95 %", "n", "unscored")
-    yield table(columns, [_score_row(score) for score in scores])
+    rows: list[tuple[object, ...]] = []
+    for score in scores:
+        rate, bounds = _rate_cells(score.rate, score.low, score.high)
+        asked = (score.model, score.task, score.configuration, score.wordings, f"{score.temperature:g}")
+        rows.append((*asked, rate, f"{bounds} ({score.interval})", score.n, score.unscored))
+    yield table(("model", "task", "configuration", "wordings", "temperature", "rate", "95 %", "n", "unscored"), rows)
     if made:
         labelled = as_code(Path(made.labelled).name)
         yield f"The judge on labelled answers ({labelled}, SHA-256 {as_code(made.labelled_sha256)}):"
-        figures = [(task.task, name, getattr(task.figures, name)) for task in made.tasks for name in FIGURES]
-        yield table(("task", "figure", "value", "95 %", "n"), [_figure_row(*figure) for figure in figures])
+        named = [(task.task, name, getattr(task.figures, name)) for task in made.tasks for name in FIGURES]
+        figures = [(task, name, *_rate_cells(each.value, each.low, each.high), each.n) for task, name, each in named]
+        yield table(("task", "figure", "value", "95 %", "n"), figures)
 
 
-def _figure_row(task: str, name: str, figure: "Figure") -> tuple[object, ...]:
-    value = NO_VALUE if figure.value is None else f"{figure.value:.3f}"
-    return task, name, value, f"{figure.low:.3f} to {figure.high:.3f}", figure.n
-
-
-def _score_row(score: Score) -> tuple[object, ...]:
-    rate = NO_VALUE if score.rate is None else f"{score.rate:.3f}"
-    bounds = f"{score.low:.3f} to {score.high:.3f} ({score.interval})"
-    asked = (score.model, score.task, score.configuration, score.wordings, f"{score.temperature:g}")
-    return (*asked, rate, bounds, score.n, score.unscored)
+def _rate_cells(value: float | None, low: float, high: float) -> tuple[str, str]:
+    return NO_VALUE if value is None else f"{value:.3f}", f"{low:.3f} to {high:.3f}"
 
 
 def _eval_result(recipe: Recipe, score: Score) -> "EvalResult":
@@ -334,10 +325,9 @@ def _model_name(path: str) -> Code:
 
 
 def _source_ids(recipe: Recipe) -> list[str] | None:
-    """`OWNER/NAME` of the recipe's preference rows, if they lie on the hub."""
-    path = str(recipe.preferences.path) if recipe.preferences else ""
-    name = hub_name(path) if path.startswith(HUB) else None
-    return None if name is None or name.is_folder else [name.path]
+    """The hub id of the recipe's preference rows, if they lie on the hub."""
+    found = hub_id(recipe.preferences.path) if recipe.preferences else None
+    return None if found is None else [found]
 
 
 def _optional(path: Path) -> list[Mapping[str, object]]:

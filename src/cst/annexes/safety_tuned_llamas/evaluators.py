@@ -215,7 +215,7 @@ class AbsoluteHarmfulnessPredictor:
         return [reading.score for reading in judge.readings(talks, shows_progress=show_progress)]
 
     def _reading(self, batch_size: int, max_length: int) -> ClassifierSettings:
-        from cst.models.classifier_rows import longest_row
+        from cst.models.classifiers import longest_row
 
         longest = longest_row(self._loaded.tokenizer, self._loaded.model.config)
         shorter = max_length if longest is None else min(max_length, longest)

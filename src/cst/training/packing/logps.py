@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cst.errors import TrainingError
+from cst.models.loading import is_exact
 from cst.models.logps import ResponseLogps
-from cst.models.quantization import is_exact
 from cst.models.rendering import TokenSequence
 from cst.training.packing.attention import TreePlan, attending_in_trees
 from cst.training.packing.packs import Pack, pack_of
