@@ -30,10 +30,9 @@ from pathlib import Path
 
 from cst.chat.base import ChatReply, ChatRequest, Pace
 from cst.chat.journal import Journal
-from cst.commands.console import export
+from cst.commands.rows import export
 from cst.commands.synthesis import plan_synthesis
 from cst.miniature import WORLD
-from cst.preferences.sources import AS_IT_IS
 from cst.recipe import Recipe
 from cst.recipe.reading import parse_recipe
 from cst.records import Prompt, Sampling
@@ -149,7 +148,7 @@ def stages(recipe: Recipe, folder: Path) -> Iterator[tuple[str, Callable[[], obj
     workshop.close()
     for suffix in ("jsonl", "json", "parquet"):
         out = folder / f"exported.{suffix}"
-        yield f"export {suffix}", lambda out=out: export(rows, out, "paper", AS_IT_IS, plain=False, as_json=False)
+        yield f"export {suffix}", lambda out=out: export(rows, out, format="paper")
     yield "open journal", lambda: Journal(folder / JOURNAL).close()
 
 

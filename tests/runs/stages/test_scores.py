@@ -7,7 +7,7 @@ import pytest
 from made_for_evaluation import CONFIGURATIONS
 from run_for_evaluation import answers
 
-from cst.commands.looking import LabelReading, make_card
+from cst.commands.reports import LabelReading, make_card
 from cst.doors import open_workshop
 from cst.errors import DataError, RecipeError
 from cst.evaluation.robustness import LengthMatchedScore

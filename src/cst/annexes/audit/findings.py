@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from cst.annexes.audit.record import Finding, Kind, Lengths, LengthShortcut, Tokens, beginning, finding, share
 from cst.errors import RenderingError
+from cst.miniature import model_folder
 from cst.near_duplicates import near_duplicate_groups, nearest_known
 from cst.preferences.sources import Found
 from cst.recipe.synthesis import GateSettings
 from cst.records import Message, Preference, Prompt
-from cst.miniature import model_folder
 from cst.store import read_json
 from cst.texts import (
     ends_mid_sentence,
