@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cst.distribution import version
+from cst.store import version
 
 PACKAGES = ("torch", "transformers", "peft", "trl")
 

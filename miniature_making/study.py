@@ -21,7 +21,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from cst.commands.console import draw, tell
-from cst.distribution import version
 from cst.doors import open_workshop, run
 from cst.errors import CstError, DataError
 from cst.miniature import prompts, recipe_path
@@ -30,7 +29,16 @@ from cst.recipe import Recipe
 from cst.recipe.reading import load_recipe
 from cst.records import Record, Text
 from cst.runs.folder import RunFolder
-from cst.store import fingerprint, fingerprint_of_file, parse_record, read_json, read_text, write_json, write_text
+from cst.store import (
+    fingerprint,
+    fingerprint_of_file,
+    parse_record,
+    read_json,
+    read_text,
+    version,
+    write_json,
+    write_text,
+)
 from miniature_making.desk import Desk, Place
 from miniature_making.pretraining import PretrainingSettings, pretrain
 from miniature_making.questions import MEASUREMENTS

@@ -23,8 +23,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from cst.distribution import __version__ as __version__
-
 if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so does `_homes`
     from cst.annexes.safety_tuned_llamas.answering import AnsweringSettings as AnsweringSettings
     from cst.annexes.safety_tuned_llamas.answering import generate_answers as generate_answers
@@ -80,6 +78,8 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     from cst.synthesis.critique import synthesize as synthesize
     from cst.training.objectives import fine_tune as fine_tune
     from cst.training.objectives import train as train
+
+__version__ = "0.1.0"
 
 # The OpenMP runtime reads this once, when torch is loaded. By default its threads wait for one another in a busy loop:
 # when another process has one of the cores, a thread loops for milliseconds while the one it waits for can't run.

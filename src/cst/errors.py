@@ -81,3 +81,12 @@ class RunFolderError(CstError):
 
 class TrainingError(CstError):
     """Training can't start or continue. Earlier work is kept."""
+
+
+DISTRIBUTION = "configurable-safety-tuning"
+"""What cst is installed as: the package index's `cst` is somebody else's."""
+
+
+def install_command(extra: str) -> str:
+    """What to type to get an optional part, such as `data`."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"

@@ -6,12 +6,14 @@ old file or the new one, never half of one. This file knows nothing about stages
 
 import gc
 import hashlib
+import importlib
 import inspect
 import json
 import os
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar, final
 
@@ -337,3 +339,8 @@ def describe_callable(given: object) -> dict[str, str]:
     with suppress(OSError, TypeError):  # typed into an interactive session, or compiled: there is no source
         described["source"] = fingerprint(inspect.getsource(code))
     return described
+
+
+def version(package: str) -> str:
+    """The installed version of a package; that of `cst` is its own, also where it runs without being installed."""
+    return importlib.import_module("cst").__version__ if package == "cst" else metadata.version(package)

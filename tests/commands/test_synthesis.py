@@ -11,7 +11,7 @@ from cst.chat.budget import Budget
 from cst.chat.journal import Journal
 from cst.commands.console import spending_of
 from cst.commands.synthesis import home_of, plan, plan_synthesis, synthesize
-from cst.doors import run
+from cst.doors import open_workshop, run
 from cst.errors import BudgetError, RecipeError, RunFolderError
 from cst.recipe.reading import parse_recipe
 from cst.synthesis.planning import Shard
@@ -65,10 +65,10 @@ def make(file, home, **more):
 
 def test_a_plan_asks_nothing_and_names_what_is_then_asked(tmp_path):
     with served(tmp_path) as (file, server):
-        planned = plan_synthesis(read(file), tmp_path / "run")
+        planned = plan_synthesis(open_workshop(read(file), tmp_path / "run"))
         assert server.asked.total() == 0
         run(read(file), tmp_path / "run", until="synthesize")
-        after = plan_synthesis(read(file), tmp_path / "run")
+        after = plan_synthesis(open_workshop(read(file), tmp_path / "run"))
 
     calls = {(step.step, step.model): step.estimate.calls for step in planned}
     assert calls == {("original", "mia"): N, ("critique", "leo"): N, ("revised", "mia"): N}
@@ -90,7 +90,7 @@ def test_a_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path, limit):
         with Journal(home / "journal.sqlite") as journal:
             assert 0 < server.asked.total() <= journal.ledger.calls <= limit.get("max_calls", 3 * N)
             assert journal.ledger.cost <= limit.get("max_cost", 1.0) * 1e9
-        left = sum(step.estimate.calls for step in plan_synthesis(recipe, home))
+        left = sum(step.estimate.calls for step in plan_synthesis(open_workshop(recipe, home)))
         run(recipe, home, until="synthesize", budget=Budget(max_calls=400))
         run(recipe, tmp_path / "again", until="synthesize")
 
@@ -173,9 +173,9 @@ def test_a_shard_has_a_folder_of_its_own_unless_told_otherwise(tmp_path):
 
 def test_a_plan_is_told_in_words_and_as_json(tmp_path, capsys):
     with served(tmp_path) as (file, _):
-        plan(read(file), tmp_path / "run", None, as_json=False)
+        plan(open_workshop(read(file), tmp_path / "run"), as_json=False)
         words = capsys.readouterr().out
-        plan(read(file), tmp_path / "run", Shard(1, 2), as_json=True)
+        plan(open_workshop(read(file), tmp_path / "run", shard=Shard(1, 2)), as_json=True)
         share = json.loads(capsys.readouterr().out)
 
     assert words.startswith(f"original by mia: {N} calls, ")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from cst.distribution import NAME, __version__
+from cst import __version__
+from cst.errors import DISTRIBUTION as NAME
 
 ROOT = Path(__file__).parents[2]
 SMALL = (

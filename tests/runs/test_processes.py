@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cst.doors import run
+from cst.doors import open_workshop, run
 from cst.errors import RunFolderError
 from cst.recipe.reading import load_recipe
 from cst.runs.folder import RunFolder
@@ -74,12 +74,12 @@ def test_another_recipe_or_verb_is_refused(folder, monkeypatch):
     monkeypatch.chdir(folder)
     run(load_recipe(folder / "together.yaml"), folder / "run", until="condition")
     with pytest.raises(RunFolderError, match="`cst report` is for one process"):
-        train_together(load_recipe(folder / "together.yaml"), folder / "run", "report")
+        train_together(open_workshop(load_recipe(folder / "together.yaml"), folder / "run"), "report")
     with pytest.raises(RunFolderError, match="`--update` is for one process"):
-        train_together(load_recipe(folder / "together.yaml"), folder / "run", "train", update=True)
+        train_together(open_workshop(load_recipe(folder / "together.yaml"), folder / "run"), "train", update=True)
     changed = load_recipe(folder / "together.yaml", ["training.max_steps=4"])
     with pytest.raises(RunFolderError, match=r"another recipe \(changed: training\)"):
-        train_together(changed, folder / "run", "train")
+        train_together(open_workshop(changed, folder / "run"), "train")
     assert not (folder / "run" / "models").exists()
 
 
@@ -96,10 +96,10 @@ def test_rows_that_have_changed_are_not_trained_on(folder, monkeypatch):
     rows = folder / "run" / "preferences" / "cst.jsonl"
     rows.write_text(rows.read_text().replace("No.", "So.", 1))
     with pytest.raises(RunFolderError, match=r"cst\.jsonl has changed since it was made"):
-        train_together(load_recipe(folder / "together.yaml"), folder / "run", "train")
+        train_together(open_workshop(load_recipe(folder / "together.yaml"), folder / "run"), "train")
     assert not (folder / "run" / "models").exists()
 
 
 def test_a_folder_in_which_another_command_is_at_work_is_left_alone(folder):
     with RunFolder(folder / "held").locked(), pytest.raises(RunFolderError, match="Another cst process is at work"):
-        train_together(load_recipe(folder / "together.yaml"), folder / "held", "train")
+        train_together(open_workshop(load_recipe(folder / "together.yaml"), folder / "held"), "train")

@@ -26,8 +26,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from cst.distribution import install_command
-from cst.errors import ModelError
+from cst.errors import ModelError, install_command
 from cst.models.adapters import load_adapter
 from cst.models.folders import (
     TOKENIZER_FILES,

@@ -12,8 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cst.distribution import install_command
-from cst.errors import DataError
+from cst.errors import DataError, install_command
 from cst.integrity import write_checksum
 from cst.preferences.files import RowFault, shown
 from cst.preferences.formats import IDENTITY, Format, named, recognised

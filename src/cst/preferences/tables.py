@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, final
 
-from cst.distribution import install_command
-from cst.errors import DataError
+from cst.errors import DataError, install_command
 from cst.preferences.files import NumberedRow, Row, RowFault, Unreadable, as_it_stood, checked, opened
 
 

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from cst.distribution import version
 from cst.preferences.conditioning import condition_each
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration
 from cst.runs.folder import Outcome, RunFolder, Stage, keep_recipe
@@ -21,7 +20,7 @@ from cst.runs.stages.rows import demonstration_file_fingerprints, mixture_stages
 from cst.runs.stages.scores import card_stage, is_sweep, robustness_stage, score_stage, sweep_stage
 from cst.runs.stages.training import evaluation_curve_stage, preferences_of, set_apart, train_stage
 from cst.runs.workshop import EVALUATION_PROMPTS, Workshop, held_out_files
-from cst.store import RecordFile, read_records, stream_records, write_json, write_records
+from cst.store import RecordFile, read_records, stream_records, version, write_json, write_records
 
 if TYPE_CHECKING:
     from cst.evaluation.scores import CurvePoint

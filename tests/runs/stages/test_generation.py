@@ -120,7 +120,7 @@ def test_lm_eval_is_missed_in_one_line_before_anything_is_done(tmp_path):
     """In a process of its own, in which it can't be found."""
     code = (
         "import sys; sys.modules['lm_eval'] = None\n"
-        "from cst.recipe.reading import parse_recipe; from cst.runs.pipeline import run; from pathlib import Path\n"
+        "from cst.recipe.reading import parse_recipe; from cst.doors import run; from pathlib import Path\n"
         "text = '{name: t, model: {path: miniature}, preferences: {path: p.jsonl}, capabilities: {tasks: miniature}}'\n"
         "run(parse_recipe(text, where='t.yaml'), Path('run'))"
     )

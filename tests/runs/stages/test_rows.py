@@ -78,9 +78,9 @@ def test_what_a_check_tells_is_what_a_run_does(tmp_path, rows):
 
 def test_the_verb_tells_what_it_left_out_to_people_and_to_machines(tmp_path, rows, capsys):
     mixed, home = recipe("preferences: {path: rows.jsonl}\nmixing: {harmless: 1, over_refusal: 0}", tmp_path), tmp_path
-    bring(mixed, home / "run", until="condition", update=False, as_json=False)
+    bring(open_workshop(mixed, home / "run"), until="condition", update=False, as_json=False)
     plain = capsys.readouterr().out
-    bring(mixed, home / "run", until="condition", update=False, as_json=True)
+    bring(open_workshop(mixed, home / "run"), until="condition", update=False, as_json=True)
     counts = json.loads(capsys.readouterr().out)["preferences/cst.counts.json"]
 
     n = sum(row.task == "over_refusal" for row in rows)
@@ -291,9 +291,9 @@ def test_check_and_condition_name_the_mixture(folder, capsys):
     assert "10 rows of each mixture set apart for the validation loss" in told
     assert "pairs" not in told
 
-    bring(recipe_of_mixture(folder), folder / "run", until="condition", update=False, as_json=False)
+    bring(open_workshop(recipe_of_mixture(folder), folder / "run"), until="condition", update=False, as_json=False)
     assert "safety-4: safety: 4 of 12 rows" in capsys.readouterr().out
-    bring(recipe_of_mixture(folder), folder / "run", until="condition", update=False, as_json=True)
+    bring(open_workshop(recipe_of_mixture(folder), folder / "run"), until="condition", update=False, as_json=True)
     assert "demonstrations/safety-4.counts.json" in json.loads(capsys.readouterr().out)
 
 

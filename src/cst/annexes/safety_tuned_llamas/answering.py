@@ -13,13 +13,12 @@ from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatReply, ChatRequest
 from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
-from cst.distribution import version
 from cst.errors import DataError, ModelError
 from cst.integrity import reject_changed
 from cst.miniature import model_folder
 from cst.preferences.files import RowFault, shown, strict_value
 from cst.records import NOT_WRITTEN_IF_EMPTY, FinishReason, Message, Record, Sampling, Text
-from cst.store import fingerprint_of_file, first_complaint, read_json, read_text, write_json
+from cst.store import fingerprint_of_file, first_complaint, read_json, read_text, version, write_json
 
 if TYPE_CHECKING:
     from cst.models.loading import LoadedModel

@@ -7,8 +7,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from cst.distribution import install_command
-from cst.errors import RecipeError, RenderingError
+from cst.errors import RecipeError, RenderingError, install_command
 from cst.integrity import fingerprint_of_path
 from cst.recipe.evaluation import Arm
 from cst.records import NO_CONFIGURATION, Completion, Prompt
