@@ -2,8 +2,14 @@ from pathlib import Path
 
 from made_for_evaluation import completion, prompt, verdicts
 
-from cst.evaluation.error_correction import CorrectedScore
-from cst.evaluation.judge_card import JudgeCard, LabelledAnswer, PairAgreement, PanelAgreement, task_cards
+from cst.evaluation.judge_card import (
+    CorrectedScore,
+    JudgeCard,
+    LabelledAnswer,
+    PairAgreement,
+    PanelAgreement,
+    task_cards,
+)
 from cst.evaluation.scores import score
 from cst.intervals import Kappa
 from cst.judges.plain import RefusalPhrases

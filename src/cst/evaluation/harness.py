@@ -1,4 +1,7 @@
-"""Capability sets answered through lm-eval in this process, with prompts from our renderer."""
+"""Capability sets answered through lm-eval in this process, with prompts from our renderer.
+
+This file owns what lm-eval is asked and how its answers are read. It does not know what an answer scores.
+"""
 
 import copy
 import logging
@@ -186,7 +189,6 @@ class RenderedPrompt(str):
 
 _Untyped: Any = HFLM  # its decorator hides the class from type checkers
 
-
 _Request: TypeAlias = tuple[tuple[str, str], list[int], list[int]]
 """A prompt and a choice: their texts, the prompt's tokens, the choice's tokens."""
 
@@ -215,13 +217,11 @@ class HarnessModel(_Untyped):
         self, context: str, continuation: str
     ) -> tuple[list[int], list[int]]:
         """Tokens of a prompt and of one choice."""
-        if isinstance(context, RenderedPrompt) and self._quotes_control(context.messages, continuation):
-            sequence = self._renderer.example(context.messages, continuation, ended=False)
+        messages = context.messages if isinstance(context, RenderedPrompt) else ()
+        if messages and any(map(self._control.search, (continuation, *(message.content for message in messages)))):
+            sequence = self._renderer.example(messages, continuation, ended=False)
             return list(sequence.tokens[: sequence.response_start]), list(sequence.tokens[sequence.response_start :])
         return super()._encode_pair(context, continuation)
-
-    def _quotes_control(self, messages: Sequence[Message], continuation: str) -> bool:
-        return any(map(self._control.search, (continuation, *(message.content for message in messages))))
 
     def _loglikelihood_tokens(  # pyright: ignore[reportUnusedFunction] - lm-eval calls it
         self, requests: Sequence[_Request], **_settings: bool
@@ -302,22 +302,19 @@ def answered(
         for model, (configuration, prompt), asked in product(models, system_prompts.items(), sets)
         for task in asked.tasks
     ]
-    shown = track(parts, description="capabilities", weight=lambda part: _size(part.task, settings.limit))
-    for _, group in groupby(shown, key=lambda part: part.group):
-        yield [answer for part in group for answer in _answers(part, harness_model, settings, folder / part.file)]
 
+    def answers(part: _Part) -> list[CapabilityAnswer]:
+        file = folder / part.file
+        if not file.exists():
+            write_records(file, _ask(part, harness_model(part.model), settings))
+        return read_records(file, CapabilityAnswer)
 
-def _size(task: Task, limit: int | None) -> int:
-    items = len(task.eval_docs)
-    return items if limit is None else min(items, limit)
+    def size(part: _Part) -> int:
+        items = len(part.task.eval_docs)
+        return items if settings.limit is None else min(items, settings.limit)
 
-
-def _answers(
-    part: _Part, model: Callable[[str], HarnessModel], settings: CapabilitySettings, file: Path
-) -> list[CapabilityAnswer]:
-    if not file.exists():
-        write_records(file, _ask(part, model(part.model), settings))
-    return read_records(file, CapabilityAnswer)
+    for _, group in groupby(track(parts, description="capabilities", weight=size), key=lambda part: part.group):
+        yield [answer for part in group for answer in answers(part)]
 
 
 def _ask(part: _Part, model: HarnessModel, settings: CapabilitySettings) -> list[CapabilityAnswer]:

@@ -14,8 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from cst.errors import DataError, RunFolderError
 from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.comparisons import PairedTest
-from cst.evaluation.error_correction import CorrectedScore
-from cst.evaluation.judge_card import JudgeCard, PanelAgreement
+from cst.evaluation.judge_card import CorrectedScore, JudgeCard, PanelAgreement
 from cst.evaluation.robustness import LengthMatchedScore
 from cst.evaluation.scores import CurvePoint
 from cst.evaluation.sweep import Sweep

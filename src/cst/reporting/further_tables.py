@@ -6,8 +6,16 @@ from typing import Any, cast
 
 from cst.evaluation.capability import CapabilityChange, CapabilityScore
 from cst.evaluation.comparisons import PairedTest
-from cst.evaluation.error_correction import CorrectedScore
-from cst.evaluation.judge_card import Figure, Flips, JudgeCard, PairAgreement, PanelAgreement, SideCounts, TaskCard
+from cst.evaluation.judge_card import (
+    CorrectedScore,
+    Flips,
+    JudgeCard,
+    PairAgreement,
+    PanelAgreement,
+    SideCounts,
+    Statistic,
+    TaskCard,
+)
 from cst.records import NO_CONFIGURATION, Score, Side
 from cst.reporting import score_tables as paper
 from cst.reporting.evidence import TaskSynthesis
@@ -249,7 +257,7 @@ def _note(card: JudgeCard) -> str:
     )
 
 
-def _figure(figure: Figure) -> Rate:
+def _figure(figure: Statistic) -> Rate:
     remark = f"undefined: {figure.undefined}" if figure.undefined else ""
     return Rate(figure.value, figure.low, figure.high, f"n {figure.n}", remark, counts=Counts(n=figure.n))
 

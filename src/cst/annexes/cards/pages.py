@@ -34,7 +34,7 @@ from cst.synthesis.gates import SynthesisSummary
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-    from cst.evaluation.judge_card import Figure
+    from cst.evaluation.judge_card import Statistic
 
 FIGURES = ("accuracy", "kappa")
 """What is told of a judge's card."""
@@ -288,7 +288,7 @@ def _score_parts(recipe: Recipe, folder: Path, scores: Sequence[Score]) -> Itera
         yield table(("task", "figure", "value", "95 %", "n"), [_figure_row(*figure) for figure in figures])
 
 
-def _figure_row(task: str, name: str, figure: "Figure") -> tuple[object, ...]:
+def _figure_row(task: str, name: str, figure: "Statistic") -> tuple[object, ...]:
     value = NO_VALUE if figure.value is None else f"{figure.value:.3f}"
     return task, name, value, f"{figure.low:.3f} to {figure.high:.3f}", figure.n
 
