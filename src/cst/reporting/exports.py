@@ -14,7 +14,7 @@ from cst.errors import DataError
 from cst.records import Score
 from cst.reporting.evidence import read_evidence
 from cst.reporting.figures import ROLES, Drawing, style
-from cst.reporting.report import sections
+from cst.reporting.sections import sections
 from cst.reporting.tables import Heading, Rate, Row, Table, TableCell
 from cst.store import replaced, write_text
 

@@ -1,4 +1,7 @@
-"""The report's sections on supervised tuning: the sweep over numbers of safety examples, and the training."""
+"""Tables and drawings of supervised tuning: the sweep over numbers of safety examples, and the losses of the training.
+
+This file knows the records of a sweep and of training steps. It does not know where a table or drawing is shown.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,10 +13,8 @@ from matplotlib.figure import Figure
 from cst.evaluation.comparisons import PairedTest
 from cst.evaluation.sweep import MEASURES, Measure, Sweep, SweepMean
 from cst.records import Demonstration
-from cst.reporting import supervised as sweep_tables
-from cst.reporting.evidence import Evidence, TrainingStep
+from cst.reporting.evidence import TrainingStep
 from cst.reporting.figures import FIFTH, FOURTH, Drawing, counts_of, drawing
-from cst.reporting.sections import Section
 from cst.reporting.tables import (
     NOT_MEASURED,
     Counts,
@@ -253,42 +254,6 @@ def _draw(axes: Any, measure: Measure, points: Mapping[int | None, Point], count
 
 PANELS_A_LINE = 4
 """Of the figure of losses."""
-
-
-def sweep_sections(evidence: Evidence) -> list[Section]:
-    """What safety examples do, where a run has models with several numbers of them; none elsewhere."""
-    sweep, judges = evidence.sweep, evidence.judges
-    if sweep is None:
-        return []
-    tables = (
-        sweep_tables.rates_table(sweep),
-        sweep_tables.changes_table(sweep),
-        sweep_tables.topics_table(sweep),
-        sweep_tables.means_table(sweep, judges),
-    )
-    drawings = sweep_curves(sweep), mean_curves(sweep, judges)
-    return [
-        Section(
-            "Safety examples",
-            " ".join([sweep_tables.best_sentence(sweep), *sweep.missing]),
-            "answers to held-out prompts of the tasks harmless and over_refusal",
-            tuple(table for table in tables if table),
-            tuple(figure for figure in drawings if figure),
-        )
-    ]
-
-
-def training_section(evidence: Evidence) -> Section:
-    """Rows and losses of every model."""
-    metrics = {model: evidence.metrics[model] for model in evidence.models if evidence.metrics[model]}
-    table, figure = losses_table(metrics, evidence.demonstrations), losses_along_training(metrics)
-    return Section(
-        "Training",
-        "Supervised tuning on demonstrations: the mean negative log-likelihood of a token, in nats.",
-        "models/*/metrics.jsonl",
-        (table,) if table else (),
-        (figure,) if figure else (),
-    )
 
 
 def losses_table(

@@ -1,9 +1,13 @@
-"""The values that a report is made of: tables, samples of answers, and sections of them."""
+"""The values that a report's tables are made of, and how numbers are written in them.
+
+This file knows rates, intervals and counts. It does not know which tables there are, or how a page shows them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.scores import unscored_bounds
 from cst.intervals import GROUPED, IntervalMethod
 from cst.records import Score
@@ -135,7 +139,7 @@ def rate_of(score: Score | None) -> TableCell:
     return Rate(score.rate, score.low, score.high, count, remark, score.interval, counts)
 
 
-def average_of(scores: Sequence[Score | None]) -> TableCell:
+def average_of(scores: Sequence[Score | CapabilityScore | None]) -> TableCell:
     """The mean of rates, between the means of their bounds: wide enough however the rates hang together."""
     present = [score for score in scores if score is not None]
     rates = [score.rate for score in present if score.rate is not None]

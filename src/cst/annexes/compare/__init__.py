@@ -14,10 +14,9 @@ from cst.annexes.compare.capabilities import (
 )
 from cst.annexes.compare.runs import ComparedRun, RunDifference, cautions, cell_of, differences, read_runs
 from cst.evaluation.scores import Cell
-from cst.reporting.further_tables import flat
 from cst.reporting.report import page_environment
 from cst.reporting.score_tables import label
-from cst.reporting.sections import Section
+from cst.reporting.sections import Section, flat
 from cst.reporting.tables import INTERVAL_NOTE, NOT_MEASURED, Counts, Difference, Heading, Row, Table, p_value, rate_of
 from cst.store import write_text
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from cst.evaluation.capability import AskedSet, CapabilityAnswer, CapabilityChange, CapabilityScore, ItemKey, changed
 from cst.intervals import GROUPED, Interval
 from cst.records import NO_CONFIGURATION, Record, Score, Text
-from cst.reporting.further_tables import capability_change, capability_mean
-from cst.reporting.score_tables import label
+from cst.reporting.score_tables import capability_change, capability_mean, label
 from cst.reporting.tables import (
     Counts,
     Difference,
