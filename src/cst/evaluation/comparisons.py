@@ -140,7 +140,7 @@ def paired_counts(pairs: Sequence[tuple[bool, bool]]) -> PairedCounts:
 
 POWER = 0.8
 RATE = 0.9
-"""The rate that a difference is told from where none is named: near what tuned models reach."""
+"""The rate that differences are measured from where none is named: near what tuned models reach."""
 DISCORDANCE = 0.1
 """The share of prompts on which two models differ, where none is named."""
 

@@ -1,4 +1,4 @@
-"""Held-out prompts to completions, in a paired design: every prompt under every configuration that speaks of its task.
+"""Held-out prompts to completions, in a paired design: every prompt under every configuration of its task.
 
 Beside the configurations stand rows that name none: no system prompt (`none`), a neutral one (`neutral`), and one of
 another kind (`unknown`). This file doesn't know how a model answers, nor what an answer is worth.
@@ -45,7 +45,7 @@ def completion_requests(
     `canonical` asks under a configuration's first wording; one without wordings is asked of the prompts that bring a
     system prompt of their own, under that (with `own_or_none`, for supervised tuning, also of the others, under none);
     `held_out` and `unseen` go round the configuration's lists, prompt by prompt; `none`, `neutral` and `unknown` ask
-    each prompt once more without any configuration, and bear these names as their configuration's.
+    each prompt once more without any configuration; the configuration of these rows is that word.
 
     Raises:
         DataError: the same id twice, wordings that nobody has, or a prompt without the system prompt it needs.
@@ -145,7 +145,7 @@ def ask(
     """Everything that is planned, answered; greedily, unless `sampling` says otherwise.
 
     A completion's id is `MODEL/T=TEMPERATURE/PROMPT/CONFIGURATION/WORDINGS`, and the framing where it has one;
-    `model_name` stands for the chat's name.
+    `model_name` replaces the chat's name.
     """
     sampling = sampling or Sampling()
     name = model_name or chat.name

@@ -162,7 +162,7 @@ def _checked(name: str, metric: str, tasks: Sequence[Task]) -> CapabilitySet:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Without lm-eval's bars (ours stands for them), and its remarks on being handed a model or rows."""
+    """Silence lm-eval's progress bars (ours replaces them), and its remarks on being given a model or rows."""
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -208,7 +208,7 @@ class HarnessModel(_Untyped):
         """What the renderer writes for a conversation that ends with a question.
 
         Raises:
-            RenderingError: The template refuses or drops a turn, or the task begins the answer itself.
+            RenderingError: The template rejects or drops a turn, or the task begins the answer itself.
         """
         messages = tuple(Message.model_validate(turn) for turn in chat_history)
         return RenderedPrompt(self._renderer.text(messages), messages)
@@ -339,19 +339,17 @@ def _ask(part: _Part, model: HarnessModel, settings: CapabilitySettings) -> list
         num_fewshot=part.task.get_config("num_fewshot"),
         metric=part.set.metric,
     )
-    return [_answer(asked, name, sample) for sample in results["samples"][name]]
-
-
-def _answer(asked: AskedSet, task: str, sample: Mapping[str, Any]) -> CapabilityAnswer:
-    item_id = f"{task}/{sample['doc_id']}"
-    return CapabilityAnswer(
-        **asked.model_dump(),
-        item_id=item_id,
-        item_hash=sample["doc_hash"],
-        value=_share(sample[asked.metric], asked.metric, item_id),
-        target=str(sample["target"]),
-        logps=tuple(logp for logp, _ in sample["filtered_resps"]),
-    )
+    return [
+        CapabilityAnswer(
+            **asked.model_dump(),
+            item_id=(item_id := f"{name}/{sample['doc_id']}"),
+            item_hash=sample["doc_hash"],
+            value=_share(sample[asked.metric], asked.metric, item_id),
+            target=str(sample["target"]),
+            logps=tuple(logp for logp, _ in sample["filtered_resps"]),
+        )
+        for sample in results["samples"][name]
+    ]
 
 
 def _share(value: float, metric: str, item_id: str) -> float | None:

@@ -36,7 +36,7 @@ from cst.records import (
 class SideCounts(Record):
     """The answers that people labelled as one side: those the judge called right, called wrong, and left unscored.
 
-    `refused` of the unscored ones the judge declined to judge; of the others its word could not be read.
+    `refused` counts the unscored ones that the judge declined to judge; on the others its reply could not be read.
     """
 
     right: Count
@@ -174,10 +174,10 @@ class TaskCard(Record):
 
 
 class JudgeCard(Record):
-    """A judge with all its settings, the labelled answers it was tried on (SHA-256 of their file), and what came of it.
+    """A judge with all its settings, the labelled answers it was tried on (SHA-256 of their file), and the results.
 
-    `labels` says which side each label of the file was read as. `positive` is the class that recall, precision and F1
-    speak of. `fingerprint` is that of all that decides the judge's opinions.
+    `labels` says which side each label of the file was read as. `positive` is the class of recall, precision and F1.
+    `fingerprint` covers everything that decides the judge's opinions.
     """
 
     judge: Text
@@ -401,7 +401,7 @@ class PanelAgreement(Record):
 
 
 def panel_agreement(completions: Sequence[Completion], verdicts: Sequence[Verdict]) -> list[PanelAgreement]:
-    """The agreement of those who voted, a task each in alphabetical order; verdicts without votes say nothing."""
+    """The agreement of the judges that voted, by task in alphabetical order; verdicts without votes don't count."""
     tasks = {completion.id: completion.prompt.task for completion in completions}
     votes: dict[str, list[tuple[Vote, ...]]] = {}
     for verdict in verdicts:

@@ -16,7 +16,7 @@ from cst.records import Completion, Framing, Prompt, SafetyConfiguration, Score,
 Count = Annotated[int, Field(ge=0)]
 
 FALLBACKS = ("none", "neutral", "unknown")
-"""Names that stand for no configuration: no system prompt, or one that names none."""
+"""What stands in place of a configuration: no system prompt, or one that names no configuration."""
 
 
 class CurvePoint(Score):
@@ -158,7 +158,7 @@ def _score(cell: Cell, group: Sequence[Outcome]) -> Score:
 
 
 def rate_interval(values: Sequence[bool], groups: Sequence[dict[str, str]]) -> Interval:
-    """Wilson's interval, of as many answers as these are worth where groups of prompts hang together."""
+    """Wilson's interval, at the effective n where prompts of a group are correlated."""
     return wilson(sum(values), len(values), effective_n(values, groups))
 
 

@@ -88,7 +88,7 @@ class ClassifierJudge:
     def readings(self, conversations: Sequence[Conversation], *, shows_progress: bool = True) -> list[Reading]:
         """One reading a conversation (user, assistant, ..., assistant), in order.
 
-        Rows that are too long lose the oldest text first; how many of them lost a part of the answer is told.
+        Rows that are too long lose the oldest text first; a warning counts those that lost a part of the answer.
         """
         rows = [fitted(talk, self._layout, self._settings.max_length) for talk in conversations]
         self._tell(rows)

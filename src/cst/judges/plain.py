@@ -74,11 +74,11 @@ class Panel:
         self.name = f"panel({rule}: {', '.join(names)})"
 
     def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
-        """The outcome of each vote, with the votes."""
+        """The result of each vote, with the votes."""
         found = [member.opinions(candidates) for member in self._members]
-        return [self._outcome(opinions) for opinions in zip(*found, strict=True)]
+        return [self._combined(opinions) for opinions in zip(*found, strict=True)]
 
-    def _outcome(self, opinions: Sequence[Opinion]) -> Opinion:
+    def _combined(self, opinions: Sequence[Opinion]) -> Opinion:
         votes = tuple(
             Vote(judge=member.name, exhibits=seen.exhibits, score=seen.score, explanation=seen.explanation)
             for member, seen in zip(self._members, opinions, strict=True)

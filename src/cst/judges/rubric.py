@@ -1,4 +1,4 @@
-"""Rubrics: what a chat model is asked when it judges, and which side each label that it may answer with stands for.
+"""Rubrics: what a chat model is asked when it judges, and which side each label of its answer means.
 
 A rubric is a text file with placeholders, which may begin with lines `LABEL = original|revised|none` and a line `---`;
 or a row of FastChat's judge prompts. This file knows no model, and not how a reply is read.

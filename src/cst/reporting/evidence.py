@@ -32,7 +32,7 @@ class _Glimpse(Record):
 
 
 class TaskSynthesis(_Glimpse):
-    """What came of one task's prompts."""
+    """How many of one task's prompts gave pairs, and why the others did not."""
 
     task: str
     prompts: int

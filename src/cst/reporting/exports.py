@@ -134,7 +134,7 @@ CELL_COLUMNS = (
 
 
 def named_tables(tables: Iterable[Table]) -> dict[str, Table]:
-    """Each table by the name of its files, which is made of its title; two of one title are told apart by a number."""
+    """Each table by the name of its files, made of its title; a number follows where two have the same title."""
     found: dict[str, Table] = {}
     for table in tables:
         name, number = file_name(table.title), 2

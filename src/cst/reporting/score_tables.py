@@ -329,12 +329,15 @@ def table_iii(scores: Sequence[CapabilityScore]) -> Table | None:
     sets = list(dict.fromkeys(score.set for score in scores))
     others = [name for name in sets if not name.startswith(TRUTHFULNESS)]
     left_out = ", ".join(name for name in sets if name not in others)
-    averages = {"average": sets, f"average without {left_out}": others}
-    if not 0 < len(others) < len(sets):
-        averages = {"average": sets}
+    averages = {"average": sets}
+    if 0 < len(others) < len(sets):
+        averages[f"average without {left_out}"] = others
     rows: list[Row] = [Heading("this run")]
     changes: list[Row] = []
-    for (model, configuration), by_set in _sets_by_model(scores).items():
+    groups: dict[tuple[str, str], dict[str, CapabilityScore]] = {}
+    for score in scores:
+        groups.setdefault((score.model, score.configuration), {})[score.set] = score
+    for (model, configuration), by_set in groups.items():
         name = label(model) if configuration == NO_CONFIGURATION else f"{label(model)} ({configuration})"
         means = [average_of([by_set.get(each) for each in names]) for names in averages.values()]
         rows.append((name, *(capability_mean(by_set.get(each)) for each in sets), *means))
@@ -370,13 +373,6 @@ def table_iii_of_the_paper() -> Table:
         f"{CITATION}: in percent, as printed, without n or interval; the last column is computed from "
         "the others. The whole gain of the first model is TruthfulQA, whose themes its preference data share.",
     )
-
-
-def _sets_by_model(scores: Sequence[CapabilityScore]) -> dict[tuple[str, str], dict[str, CapabilityScore]]:
-    found: dict[tuple[str, str], dict[str, CapabilityScore]] = {}
-    for score in scores:
-        found.setdefault((score.model, score.configuration), {})[score.set] = score
-    return found
 
 
 def capability_mean(score: CapabilityScore | None) -> TableCell:
@@ -420,7 +416,13 @@ def paired_tests(tests: Sequence[PairedTest], *, first_only: bool = True) -> Tab
     for models in dict.fromkeys((test.model_a, test.model_b) for test in kept):
         a, b = (label(model) for model in models)
         rows.append(Heading(f"{a} against {b}"))
-        rows += [_test_row(test, short=first_only) for test in kept if (test.model_a, test.model_b) == models]
+        for test in (each for each in kept if (each.model_a, each.model_b) == models):
+            name = f"{test.configuration} (task {test.task})"
+            if not first_only:
+                name += f", {test.wordings}, T = {test.temperature:g}{f', {test.framing}' if test.framing else ''}"
+            count, counts = f"n {test.n}, {test.unscored} unscored", Counts(n=test.n, unscored=test.unscored)
+            difference = Difference(test.difference, test.low, test.high, count, method=test.interval, counts=counts)
+            rows.append((name, difference, str(test.only_a), str(test.only_b), p_value(test.p_value)))
     return Table(
         "Paired tests" if first_only else "Every paired test",
         ("configuration", "difference", "only the first", "only the second", "p"),
@@ -429,13 +431,3 @@ def paired_tests(tests: Sequence[PairedTest], *, first_only: bool = True) -> Tab
         "rates with Newcombe's 95 % interval; \N{DAGGER} where prompts hang together in groups: of as many independent "
         "pairs as they are worth.",
     )
-
-
-def _test_row(test: PairedTest, *, short: bool) -> Row:
-    name = f"{test.configuration} (task {test.task})"
-    if not short:
-        name += f", {test.wordings}, T = {test.temperature:g}{f', {test.framing}' if test.framing else ''}"
-    count = f"n {test.n}, {test.unscored} unscored"
-    counts = Counts(n=test.n, unscored=test.unscored)
-    difference = Difference(test.difference, test.low, test.high, count, method=test.interval, counts=counts)
-    return name, difference, str(test.only_a), str(test.only_b), p_value(test.p_value)

@@ -5,12 +5,14 @@ This file knows rates, intervals and counts. It does not know which tables there
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.scores import unscored_bounds
 from cst.intervals import GROUPED, IntervalMethod
 from cst.records import Score
+
+if TYPE_CHECKING:
+    from cst.evaluation.capability import CapabilityScore  # which brings scipy.stats
 
 NOT_MEASURED = "\N{EN DASH}"
 DAGGER = "\N{DAGGER}"
@@ -125,8 +127,8 @@ def rate_of(score: Score | None) -> TableCell:
     return Rate(score.rate, score.low, score.high, count, remark, score.interval, counts)
 
 
-def average_of(scores: Sequence[Score | CapabilityScore | None]) -> TableCell:
-    """The mean of rates, between the means of their bounds: wide enough however the rates hang together."""
+def average_of(scores: Sequence["Score | CapabilityScore | None"]) -> TableCell:
+    """The mean of rates, between the means of their bounds: wide enough however the rates are correlated."""
     rated = [(score.rate, score) for score in scores if score is not None and score.rate is not None]
     if len(rated) < len(scores) or not rated:
         return NOT_MEASURED
