@@ -22,7 +22,7 @@ demo: $(CORE) ## the whole method on the embedded miniature: tables and a report
 	@$(BIN)/cst demo
 
 test: $(DEV) ## all tests, on two processes
-	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(PROCESSES)
+	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
 check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check .

@@ -35,10 +35,10 @@ CHILD = """
 import sys
 sys.path.append(sys.argv[4])
 from pathlib import Path
-from cst.chat.complete import complete
+from cst.chat.asking import complete
 from cst.chat.endpoint import Endpoint
 from cst.chat.journalled import Journalled
-from cst.journal import Journal
+from cst.chat.journal import Journal
 from cst.store import write_records
 from endpoint_kills import SAMPLING, requests_of, settings_for
 url, folder, n = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

@@ -1,4 +1,4 @@
-"""How many times faster our decoding is than transformers' `generate`, on the same prompts and weights, greedily.
+"""How many times faster a batch of `cst` is than transformers' `generate` as it comes, on the same prompts, greedily.
 
     python benchmarks/generate_throughput.py [--cases small-real ...] [--types float32 bfloat16] [--peers alone ...]
         [--prompts configured|instructions]

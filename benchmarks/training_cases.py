@@ -9,7 +9,7 @@ from typing import cast, get_args
 import torch
 from transformers import AutoTokenizer
 
-from cst.models.quantization import Quantization
+from cst.models.loading import Quantization
 from cst.models.rendering import Renderer
 from cst.training.batches import Row, tokenize
 from cst_training import train_with_cst

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
-from cst.models.adapters import save_model
+from cst.models.loading import save_model
 from cst.records import Preference
 from small_llama import train_tokenizer
 

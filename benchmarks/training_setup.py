@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cst.models.quantization import Quantization
+from cst.models.loading import Quantization
 from cst.records import Preference
 
 LEARNING_RATE = 1e-3

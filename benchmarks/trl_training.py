@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from cst.models.quantization import differentiable, quantization_config
+from cst.models.loading import differentiable, quantization_config
 from cst.records import Preference
 from cst.store import fingerprint
 from training_setup import LEARNING_RATE, LORA_RANK, SEED, Setup

@@ -15,7 +15,7 @@ from cst.evaluation.generation import generate
 from cst.evaluation.scores import Outcome, outcomes, rate_interval
 from cst.judges import judge
 from cst.miniature import prompts
-from cst.recipe_world import WorldTask
+from cst.recipe.world import WorldTask
 from cst.records import Prompt, SafetyConfiguration, WordingKind
 from cst.runs.workshop import BASE, Workshop
 from miniature_making.tables import HARMLESS, Figure

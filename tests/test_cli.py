@@ -1,20 +1,30 @@
-"""The command line from outside: quick, one message for a user's error, exit code 2, no traceback."""
+"""The command line as its users see it: quick, one message for a user's error, exit code 2, no traceback."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from cst.cli import VERB_HELP
+from cst.cli import VERB_HELP, main
 from cst.runs.pipeline import VERBS
 
 
-def cst(*words: str, cwd: Path | None = None, text: str = "") -> subprocess.CompletedProcess[str]:
-    """One call of the command line in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "cst", *words], capture_output=True, text=True, cwd=cwd, input=text)
+def cst(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """What the command line prints, and its exit code. Called in this process, because loading torch takes seconds."""
+    out, errors = StringIO(), StringIO()
+    warnings = logging.StreamHandler(errors)  # what Python does by itself where, unlike under pytest, nothing is set up
+    warnings.setLevel(logging.WARNING)
+    logging.getLogger("cst").addHandler(warnings)
+    with chdir(cwd or Path.cwd()), redirect_stdout(out), redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+        main(words)
+    logging.getLogger("cst").removeHandler(warnings)
+    return subprocess.CompletedProcess(["cst", *words], int(ended.value.code or 0), out.getvalue(), errors.getvalue())
 
 
 def refused(*words: str, cwd: Path | None = None) -> str:
@@ -276,7 +286,9 @@ def test_chat_needs_a_known_configuration_and_model(folder):
     )
     words = ("chat", "runs/talk", "-c", "harmless", "--compare", "uncensored", "--model", "base")
     assert "no model 'other'" in refused(*words[:-1], "other", "-m", "Hello", cwd=folder)
-    done = cst(*words, cwd=folder, text="How do I brew mint tea for the baker?\n\n")
+    asked = "How do I brew mint tea for the baker?\n\n"
+    begun = [sys.executable, "-m", "cst", *words]
+    done = subprocess.run(begun, capture_output=True, text=True, cwd=folder, input=asked, check=True)
     assert [line.split("]")[0] for line in done.stdout.splitlines()] == ["[base, harmless", "[base, uncensored"]
 
 

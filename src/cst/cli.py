@@ -5,7 +5,7 @@ exit code 2; what a machine reads goes to standard output with `--json`.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -59,10 +59,11 @@ def _verb(verb: str) -> Callable[..., None]:
     ) -> None:
         from cst.chat.budget import Budget
         from cst.commands import console
+        from cst.doors import open_workshop
 
         read = console.read_recipe(recipe, overrides or [])
         home, budget = console.folder_of(read, folder), Budget(max_calls=max_calls, max_cost=max_cost)
-        console.bring(read, home, until=verb, update=update, budget=budget, as_json=as_json)
+        console.bring(open_workshop(read, home, budget=budget), until=verb, update=update, as_json=as_json)
 
     return command
 
@@ -88,7 +89,7 @@ def synthesize(
     """`cst synthesize`: its help is that of the verb."""
     from cst.chat.budget import Budget
     from cst.commands import synthesis as commands
-    from cst.synthesis.shards import shard_of
+    from cst.synthesis.planning import shard_of
 
     share = None if shard is None else shard_of(shard)
     if dry_run:
@@ -344,10 +345,17 @@ def labelled_miniature(
 app.add_typer(miniature_app, name="miniature")
 
 
-def main() -> None:
-    """The entry point: user errors in one line with exit code 2, an interrupt with 130."""
+def main(words: Sequence[str] | None = None) -> None:
+    """The entry point: user errors in one line with exit code 2, an interrupt with 130.
+
+    Args:
+        words: What would follow `cst` on the command line; the process's own words by default.
+
+    Raises:
+        SystemExit: Always, with the exit code.
+    """
     try:
-        app(standalone_mode=True)
+        app(args=words, standalone_mode=True)
     except CstError as error:
         from cst.runs.processes import leave_the_word
 

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 Text = Annotated[str, Field(min_length=1)]
 """Text that says something: the empty string is refused."""
 
+Temperature = Annotated[float, Field(ge=0, le=5, description="0 is greedy.")]
+
 FinishReason = Literal["stop", "length", "content_filter"]
 """Why a response ended: at its end-of-turn token, cut by the token limit, or withheld by a server's content filter."""
 
@@ -110,7 +112,7 @@ History = Annotated[tuple[Message, ...], AfterValidator(_check_history), Field(e
 class Sampling(Record):
     """How a response is drawn: temperature 0 is greedy."""
 
-    temperature: Annotated[float, Field(ge=0, le=5, description="0 is greedy.")] = 0.0
+    temperature: Temperature = 0.0
     top_p: Annotated[float, Field(gt=0, le=1, description="Nucleus sampling; 1 keeps all tokens.")] = 1.0
     top_k: Annotated[
         int,

@@ -6,11 +6,12 @@ old file or the new one and never half of one. This file knows the shape of no s
 
 import gc
 import hashlib
+import inspect
 import json
 import os
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar, final
 
@@ -321,3 +322,16 @@ def readable(path: Path) -> Generator[None]:
         raise DataError(f"{path} is a folder, and a file is needed. Name a file in it.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}). Convert it to UTF-8.") from error
+
+
+def describe_callable(given: object) -> dict[str, str]:
+    """What tells a user's function or object from another: its name, and a hash of its source where Python has it.
+
+    Values that a function takes from its surroundings aren't seen; an object shows its own by its repr.
+    """
+    code = given if inspect.isfunction(given) else type(given)
+    name = f"{code.__module__}.{code.__qualname__}"
+    described = {"name": name if code is given else f"{name}: {given!r}"}
+    with suppress(OSError, TypeError):  # typed into an interactive session, or compiled: there is no source
+        described["source"] = fingerprint(inspect.getsource(code))
+    return described

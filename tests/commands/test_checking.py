@@ -3,8 +3,8 @@ from pathlib import Path
 
 from cst.commands.checking import held_out_counts, power_lines, power_rows
 from cst.commands.console import check
+from cst.doors import open_workshop
 from cst.recipe.reading import parse_recipe
-from cst.runs.workshop import Workshop
 
 RECIPE = "name: try\nmodel: {path: miniature}\n"
 
@@ -14,7 +14,7 @@ def workshop(held_out: str, folder):
 
 
 def shop(more: str, folder):
-    return Workshop(parse_recipe(f"{RECIPE}{more}", where="test", folder=folder), folder / "run")
+    return open_workshop(parse_recipe(f"{RECIPE}{more}", where="test", folder=folder), folder / "run")
 
 
 def test_prompts_are_counted_by_task(tmp_path):

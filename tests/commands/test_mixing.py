@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 
 import pytest
 from huggingface_hub import DatasetCard
@@ -11,6 +9,7 @@ from huggingface_hub import DatasetCard
 from cst.commands.mixing import MixSettings, counts_in, ingredients, write_mixtures
 from cst.errors import DataError
 from cst.preferences.sources import read_demonstrations
+from test_cli import cst
 
 
 def row(name: str, number: int, given: str = "") -> dict[str, str]:
@@ -155,13 +154,7 @@ def test_licences_and_counts_are_read_strictly():
 
 def test_the_command_line_mixes_and_says_what(folder):
     words = ["mix", "out", "--instructions", "alpaca.json", "--safety", "safety.json", "--n", "20", "--counts", "0,3"]
-    done = subprocess.run(
-        [sys.executable, "-m", "cst", *words, "--instructions-license", "mit", "--json"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = cst(*words, "--instructions-license", "mit", "--json", cwd=folder)
 
     assert done.returncode == 0, done.stderr
     files = json.loads(done.stdout)["files"]

@@ -11,10 +11,10 @@ from cst.chat.budget import Budget
 from cst.chat.journal import Journal
 from cst.commands.console import spending_of
 from cst.commands.synthesis import home_of, plan, plan_synthesis, synthesize
+from cst.doors import run
 from cst.errors import BudgetError, RecipeError, RunFolderError
 from cst.recipe.reading import parse_recipe
-from cst.runs.pipeline import run
-from cst.synthesis.shards import Shard
+from cst.synthesis.planning import Shard
 
 RECIPE = """
 name: try

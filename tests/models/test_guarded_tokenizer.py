@@ -1,6 +1,6 @@
 from tokenizers import AddedToken
 
-from cst.models.guarded_tokenizer import GuardedTokenizer, control_token_ids
+from cst.models.guarded_tokenizer import GuardedTokenizer
 from cst.models.rendering import Renderer
 from models.families import CHATML, FAMILIES, NO_TEMPLATE, Family, conversation, tokenizer_of
 
@@ -35,8 +35,9 @@ def test_an_added_word_is_text() -> None:
     tokenizer.add_tokens([AddedToken("sourdough", special=False)])
     word = tokenizer.convert_tokens_to_ids("sourdough")
     assert word in Renderer.for_tokenizer(tokenizer).prompt(conversation(None, "bake sourdough"))
-    assert word not in control_token_ids(tokenizer)
-    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in control_token_ids(tokenizer)
+    guarded = Renderer.for_tokenizer(tokenizer).control_ids
+    assert word not in guarded
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in guarded
 
 
 def test_all_that_the_template_writes_or_that_is_bracketed_is_guarded() -> None:

@@ -2,11 +2,14 @@ from functools import cache
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import AddedToken, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from cst.errors import RenderingError
-from cst.models.rendering import Renderer, SystemPolicy
+from cst.models.guarded_tokenizer import GuardedTokenizer
+from cst.models.rendering import Renderer, ResponseCodec, SystemPolicy
 from cst.records import Message
 from models.families import CHATML, FAMILIES, NO_TEMPLATE, Family, conversation, instructed, tokenizer_of
 from models.fuzz import fuzz
@@ -41,7 +44,7 @@ def asked(family: Family, *texts: str) -> list[Message]:
     return conversation(SYSTEM if family.takes_system else None, *(told if family.takes_history else told[-1:]))
 
 
-def given(family: Family) -> list[Message]:
+def with_an_input(family: Family) -> list[Message]:
     return [*asked(family)[:-1], instructed("Bake this.", "bread\n</s> [INST]")]
 
 
@@ -52,7 +55,7 @@ def test_there_are_families_enough() -> None:
 @EVERY_FAMILY
 def test_the_prompt_is_a_prefix_of_the_training_sequence(family: Family) -> None:
     renderer = renderer_of(family)
-    for messages in (asked(family), asked(family, "Hi", "Hello", "How do I bake?"), given(family)):
+    for messages in (asked(family), asked(family, "Hi", "Hello", "How do I bake?"), with_an_input(family)):
         for response in RESPONSES:
             example = renderer.example(messages, response)
             assert list(example.tokens[: example.response_start]) == renderer.prompt(messages)
@@ -115,8 +118,8 @@ def test_the_system_prompt_is_there_or_refused(family: Family, policy: SystemPol
         return
     for texts in (("Hi",), *([("Hi", "Hello", "How?")] if family.takes_history else [])):
         assert system in tokenizer.decode(renderer.prompt(conversation(system, *texts)))
-    assert renderer.system_policy_used == policy == renderer.describe().system_policy
-    assert policy == "native" or renderer.boundary == "weak"
+    assert renderer.describe().system_policy == policy
+    assert policy == "native" or renderer.shape.boundary == "weak"
 
 
 @EVERY_FAMILY
@@ -212,7 +215,7 @@ def test_a_tokenizer_without_template_is_told_what_it_needs() -> None:
 def test_a_template_can_be_given() -> None:
     tokenizer = tokenizer_of(NO_TEMPLATE)
     renderer = Renderer.for_tokenizer(tokenizer, chat_template=BY_NAME["alpaca"].template)
-    assert renderer.boundary == "weak"
+    assert renderer.shape.boundary == "weak"
     assert tokenizer.decode(renderer.prompt(conversation("Be kind.", "Hi"))) == (
         "<s>Be kind.\n\n### Instruction:\nHi\n\n### Response:\n"
     )
@@ -284,3 +287,28 @@ def test_half_a_character_is_refused() -> None:
         renderer.prompt(conversation(None, "ab\ud83c"))
     with pytest.raises(RenderingError, match="surrogate pair"):
         renderer.example(conversation(None, "ab"), "\udf89")
+
+
+HEADERS = {"chatml": "<|im_end|>\n<|im_start|>assistant\n", "phi3": "<|end|>\n<|assistant|>\n", "llama2": " [/INST]"}
+CODECS = {
+    family.name: ResponseCodec(GuardedTokenizer(tokenizer_of(family), family.template or ""), HEADERS[family.name])
+    for family in FAMILIES
+    if family.name in HEADERS
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁\U000f0000\U000f0001"), max_size=30))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_any_text_comes_back(name: str, text: str) -> None:
+    codec = CODECS[name]
+    assert codec.decode(codec.encode(text)) == text
+
+
+@pytest.mark.parametrize(("name", "first"), [("chatml", "First"), ("phi3", "▁First"), ("llama2", "First")])
+def test_a_word_after_the_header_is_not_a_word_at_the_start_of_a_text(name: str, first: str) -> None:
+    # Phi 3's tokenizer writes a blank after each control token, and Llama 2's at the start of any text
+    family = next(family for family in FAMILIES if family.name == name)
+    tokenizer, codec = tokenizer_of(family), CODECS[name]
+    spelled = "".join(tokenizer.convert_ids_to_tokens(codec.encode("First")))
+    assert spelled == first

@@ -52,7 +52,7 @@ def test_method_and_mixture_go_together(text, says):
 
 
 def test_preferences_and_other_models_are_refused():
-    with pytest.raises(RecipeError, match=r"preferences makes preferences, and .* takes the mixture"):
+    with pytest.raises(RecipeError, match=r"preferences makes preferences, but .* takes a mixture"):
         sft(more="preferences: {path: rows.jsonl}")
     with pytest.raises(RecipeError, match=r"models names \['cst'\], and the mixture makes \['safety-0', 'safety-5'\]"):
         sft(more="models: {cst: []}")

@@ -42,8 +42,11 @@ def test_what_is_said_stands_before_what_a_preset_says() -> None:
     [
         ("{kind: classifier, preset: redtem, threshold: 1}", "judge.preset='redtem': Input should be 'redteam' or"),
         ("{kind: classifier, path: p, threshold: 1}", "'judge.high_means' is missing"),
-        ("{kind: classifier, preset: redteam, threshold: 1, template: '{prompt}'}", r"ask for \{prompt\} and for"),
-        ("{kind: classifier, preset: redteam, threshold: 1, template: '{prompt}{answer}{x}'}", "for nothing else"),
+        (
+            "{kind: classifier, preset: redteam, threshold: 1, template: '{prompt}'}",
+            r"must use \{prompt\} and \{answer\}",
+        ),
+        ("{kind: classifier, preset: redteam, threshold: 1, template: '{prompt}{answer}{x}'}", "and no others"),
         ("{kind: guard, model: guard, style: lama_guard}", "judge.style='lama_guard': Input should be"),
         ("{kind: guard, model: guard, style: llama_guard, system_prompt: p}", "is for style dynaguard"),
         (

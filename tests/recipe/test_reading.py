@@ -111,8 +111,8 @@ def test_where_two_shapes_are_possible_both_are_told():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "r.yaml holds NoneType, and a mapping of sections is needed."),
-        ("- a", "r.yaml holds list, and a mapping"),
+        ("", "r.yaml holds NoneType, but must be a mapping, such as"),
+        ("- a", "r.yaml holds list, but must be a mapping"),
         ("name: [", "r.yaml:1 is not YAML 1.2"),
         ("a: 1\n\tb: 2", "r.yaml:2 is not YAML 1.2: found character '\\t'"),
         ("a: \x00", "r.yaml is not YAML 1.2: unacceptable character #x0000"),

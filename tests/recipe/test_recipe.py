@@ -123,7 +123,7 @@ def test_configurations_of_the_miniature_are_checked_where_they_are_known():
         ({"revision_request": "{orignal}"}, "can be filled in there"),
         ({"critique_request": "{principle}"}, "can be filled in there"),
         ({"original_request": "{prompt} {original}"}, "can be filled in there"),
-        ({"original_request": "Sing."}, "doesn't ask for {prompt}"),
+        ({"original_request": "Sing."}, "doesn't use {prompt}"),
         ({"principles": {"kind": "Be kind."}}, "no {principle} in critique_request"),
     ],
 )

@@ -21,18 +21,18 @@ JUDGED = {"configurations": "miniature", "judge": {"kind": "miniature"}}
     [
         (
             {"train_on_inputs": True},
-            "train_on_inputs=True is a setting of method: sft, and method is dpo; leave it out",
+            "train_on_inputs=True belongs to method: sft, but method is dpo; leave it out",
         ),
-        ({"cut_long": True}, "cut_long=True is a setting of method: sft"),
+        ({"cut_long": True}, "cut_long=True belongs to method: sft"),
         (
             {"metric_for_best_model": "eval_loss"},
-            "eval_loss is the loss of validation rows, which only method: sft has",
+            "eval_loss is a validation loss, which only method: sft has",
         ),
-        ({"method": "sft", "beta": 0.2}, "beta=0.2 is a setting of method: dpo, and method is sft"),
-        ({"method": "sft", "loss_type": "ipo"}, "loss_type=ipo is a setting of method: dpo"),
-        ({"method": "sft", "nll_weight": 1.0}, "nll_weight=1.0 is a setting of method: dpo"),
-        ({"method": "sft", "reference": "runs/other"}, "reference=runs/other is a setting of method: dpo"),
-        ({"method": "sft", "cut_long": True, "drop_long": True}, "cut_long and drop_long are two ways"),
+        ({"method": "sft", "beta": 0.2}, "beta=0.2 belongs to method: dpo, but method is sft"),
+        ({"method": "sft", "loss_type": "ipo"}, "loss_type=ipo belongs to method: dpo"),
+        ({"method": "sft", "nll_weight": 1.0}, "nll_weight=1.0 belongs to method: dpo"),
+        ({"method": "sft", "reference": "runs/other"}, "reference=runs/other belongs to method: dpo"),
+        ({"method": "sft", "cut_long": True, "drop_long": True}, "cut_long and drop_long exclude each other"),
     ],
 )
 def test_what_does_not_fit_the_method_is_refused(changes, says):

@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
+from cst.doors import run
 from cst.errors import RunFolderError
 from cst.recipe.reading import load_recipe
 from cst.runs.folder import RunFolder
-from cst.runs.pipeline import run
 from cst.runs.processes import train_together
+from test_cli import cst
 
 RECIPE = """
 name: together
@@ -50,7 +51,7 @@ def losses(folder, run):
     return [json.loads(line)["loss"] for line in lines]
 
 
-def cst(*words, cwd, launcher=()):
+def launched(launcher, *words, cwd):
     return call(sys.executable, *launcher, "-m", "cst", *words, cwd=cwd)
 
 
@@ -60,7 +61,7 @@ def test_two_processes_make_the_steps_of_one(folder):
     for name, launcher in {"two": TORCHRUN, "sharded": FSDP2}.items():
         first = cst("condition", "together.yaml", "--folder", name, cwd=folder)
         assert first.returncode == 0, first.stderr
-        together = cst("train", "together.yaml", "--folder", name, cwd=folder, launcher=launcher)
+        together = launched(launcher, "train", "together.yaml", "--folder", name, cwd=folder)
         assert together.returncode == 0, together.stderr
         assert losses(folder, name) == pytest.approx(losses(folder, "alone"), abs=1e-6)
         assert together.stdout == alone.stdout.replace("alone", name)
@@ -83,7 +84,7 @@ def test_another_recipe_or_verb_is_refused(folder, monkeypatch):
 
 
 def test_processes_do_not_start_what_comes_before(folder):
-    refused = cst("train", "together.yaml", "--folder", "new", cwd=folder, launcher=TORCHRUN)
+    refused = launched(TORCHRUN, "train", "together.yaml", "--folder", "new", cwd=folder)
     assert refused.returncode != 0
     assert refused.stderr.count("Run `cst condition` once, by itself, first.") == 1
     assert not (folder / "new" / "preferences").exists()

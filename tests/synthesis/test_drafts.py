@@ -2,18 +2,18 @@
 
 from cst.chat.base import ChatRequest, ScriptedChat
 from cst.records import Drop, Message, Prompt, Sampling, Side, TranscriptStep
-from cst.synthesis.drafts import Asking, Draft, Question, Step, ask, make_pairs, step_name, to_pairs
+from cst.synthesis.drafts import Asking, Draft, DraftRequest, DraftStep, ask, make_pairs, step_name, to_pairs
 
 DRAFTS = [Draft(Prompt(id=name, text=f"say {name}", task="t")) for name in ("a", "b", "c")]
 ASKING = Asking(Sampling())
 
 
-def question(draft: Draft) -> Question:
-    return Question((Message(role="user", content=draft.prompt.text),))
+def question(draft: Draft) -> DraftRequest:
+    return DraftRequest((Message(role="user", content=draft.prompt.text),))
 
 
-def step(name: str, script, side: Side | None = None) -> Step:
-    return Step(name, ScriptedChat(script), question, side)
+def step(name: str, script, side: Side | None = None) -> DraftStep:
+    return DraftStep(name, ScriptedChat(script), question, side)
 
 
 def echo(request: ChatRequest) -> str:
@@ -48,7 +48,9 @@ def test_request_ids_tell_steps_rounds_and_prompts_apart():
 def test_the_transcript_tells_who_was_asked_what_and_what_came():
     chat = ScriptedChat(echo, name="mia")
     system = Message(role="system", content="Be brief.")
-    asked = Step("original", chat, lambda draft: Question((system, *question(draft).messages), principle="kind"))
+    asked = DraftStep(
+        "original", chat, lambda draft: DraftRequest((system, *question(draft).messages), principle="kind")
+    )
     (draft, *_), _ = ask(DRAFTS, asked, ASKING)
 
     assert draft.transcript == (
@@ -138,7 +140,7 @@ def test_of_several_rounds_the_last_word_counts():
 
 def test_the_author_names_each_model_once():
     steps = [
-        Step(name, ScriptedChat(lambda r: r.id, name=model), question)
+        DraftStep(name, ScriptedChat(lambda r: r.id, name=model), question)
         for name, model in {"original": "mia", "critique": "leo", "revised": "mia"}.items()
     ]
     pairs, _ = make_pairs(DRAFTS, steps, ASKING, "self_critique")

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cst.models.logps import ResponseLogps
-from cst.training.loss import PairLogps, describe_loss, dpo_loss, ipo_loss, loss_at_reference, margin_of, nll_of
+from cst.store import describe_callable
+from cst.training.loss import PairLogps, dpo_loss, ipo_loss, loss_at_reference, margin_of, nll_of
 
 LN2 = math.log(2)
 
@@ -99,9 +100,9 @@ class Hinge:
 
 
 def test_losses_are_told_apart_by_name_settings_and_source():
-    told = [describe_loss(loss) for loss in (slic, dpo_loss, Hinge(1.0), Hinge(2.0))]
+    told = [describe_callable(loss) for loss in (slic, dpo_loss, Hinge(1.0), Hinge(2.0))]
     assert told[0]["name"].endswith("test_loss.slic")
     assert told[2]["name"].endswith("test_loss.Hinge: Hinge(delta=1.0)")
     assert len({tuple(each.items()) for each in told}) == 4
-    assert describe_loss(Hinge(1.0)) == told[2]
+    assert describe_callable(Hinge(1.0)) == told[2]
     assert told[2]["source"] == told[3]["source"] != told[0]["source"]

@@ -22,7 +22,7 @@ from cst.training.scoring import Packed, Padded, Scorer, reference_logps, scorer
 
 def test_a_model_is_packed_without_being_asked(loaded: LoadedModel, caplog: pytest.LogCaptureFixture):
     rows = tokenize(mirrored_preferences(), loaded.renderer)
-    assert scorer_of(loaded, settings(), rows) == Packed(3072)
+    assert scorer_of(loaded, settings(), rows) == Packed(2560)
     assert scorer_of(loaded, settings(tokens_per_pack=500), rows) == Packed(500)
     assert not caplog.records
 

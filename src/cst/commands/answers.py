@@ -24,10 +24,10 @@ from cst.commands.console import (
     tell,
 )
 from cst.commands.scoring import judged
+from cst.doors import open_workshop
 from cst.errors import DataError
 from cst.judges import Candidate, Opinion
 from cst.records import Prompt, Side, Text
-from cst.runs.workshop import Workshop
 
 if TYPE_CHECKING:
     from cst.records import Record
@@ -128,7 +128,7 @@ def generate(
 
     read = console.read_recipe(recipe, overrides or [])
     home, budget = console.folder_of(read, folder), Budget(max_calls=max_calls, max_cost=max_cost)
-    console.bring(read, home, until="generate", update=update, budget=budget, as_json=as_json)
+    console.bring(open_workshop(read, home, budget=budget), until="generate", update=update, as_json=as_json)
     if format == "md":
         published_command.write_tables(recipe, folder, overrides or [])
 
@@ -226,7 +226,9 @@ def score_answers(
     """
     answers = read_answers(file)
     recipe = read_recipe(recipe_file, overrides)
-    judge, opinions = judged(Workshop(recipe, folder_of(recipe, folder), budget=budget), _candidates(answers, task))
+    judge, opinions = judged(
+        open_workshop(recipe, folder_of(recipe, folder), budget=budget), _candidates(answers, task)
+    )
     if out is not None:
         write_answers(out, _scored(answers, judge, opinions))
         tell(f"written: {out}")

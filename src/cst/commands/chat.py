@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cst.chat.base import ChatRequest
+from cst.doors import open_workshop
 from cst.errors import RecipeError
 from cst.integrity import reject_changed
 from cst.recipe import Recipe
@@ -30,7 +31,7 @@ def talk(folder: Path, model: str, configurations: Sequence[str], *, message: st
     """
     reject_changed(folder / "recipe.json")
     recipe = parse_record(read_text(folder / "recipe.json"), Recipe, str(folder / "recipe.json"))
-    workshop = Workshop(recipe, folder)
+    workshop = open_workshop(recipe, folder)
     talks = [_beginning(workshop, name) for name in configurations]
     chat = _chat(workshop, model)
     sampling = workshop.sampling(temperature)

@@ -10,25 +10,24 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from cst.annexes.cards.mixtures import planned_mixture
-from cst.chat.budget import Budget
+from cst.doors import open_workshop
 from cst.integrity import reject_changed
-from cst.miniature import RECIPES, recipe_path
+from cst.miniature import RECIPES, model_folder, recipe_path
 from cst.preferences.mixtures import PartRows
 from cst.preferences.selection import TaskRows
 from cst.recipe import Recipe
 from cst.recipe.reading import load_recipe
 from cst.runs.folder import Outcome, RunFolder
-from cst.runs.pipeline import Verb, run, steps
+from cst.runs.pipeline import Verb, bring_up_to_date, steps
 from cst.runs.stages.rows import planned_rows, told
-from cst.runs.workshop import Workshop, model_folder
+from cst.runs.workshop import Workshop
 from cst.store import parse_record, read_json, read_text, write_text
 
 if TYPE_CHECKING:
     from cst.annexes.audit.record import Audit
     from cst.preferences.sources import Reading
     from cst.reporting.tables import Table
-    from cst.synthesis.shards import Shard
-    from cst.synthesis.spending import Spending
+    from cst.synthesis.planning import Spending
 
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, `miniature` or `sweep`.")]
@@ -99,26 +98,17 @@ def folder_of(recipe: Recipe, folder: Path | None) -> Path:
     return folder if folder is not None else Path("runs") / recipe.name
 
 
-def bring(
-    recipe: Recipe,
-    home: Path,
-    *,
-    until: str,
-    update: bool,
-    as_json: bool,
-    budget: Budget | None = None,
-    shard: "Shard | None" = None,
-) -> None:
+def bring(workshop: Workshop, *, until: str, update: bool, as_json: bool) -> None:
     """Bring a run folder up to date up to a verb, and say what was done."""
     from cst.runs.processes import is_first, is_one_of_many, train_together
 
-    verb = cast(Verb, until)
+    verb, home = cast(Verb, until), workshop.folder
     if is_one_of_many():
-        outcomes = train_together(recipe, home, verb, update=update, budget=budget)
+        outcomes = train_together(workshop, verb, update=update)
         if not is_first():
             return
     else:
-        outcomes = run(recipe, home, until=verb, update=update, budget=budget, shard=shard, tell=_tell_outcome)
+        outcomes = bring_up_to_date(workshop, until=verb, update=update, tell=_tell_outcome)
     if all(outcome != "made" for outcome in outcomes.values()):
         tell(f"nothing to do: {home} is up to date")
     if as_json:
@@ -172,7 +162,7 @@ def _print_synthesis(home: Path) -> None:
 
 def spending_of(home: Path) -> "Spending | None":
     """What the pairs of a run folder took, as their stage wrote it down; None where it didn't."""
-    from cst.synthesis.spending import Spending
+    from cst.synthesis.planning import Spending
 
     path = home / "spending.json"
     return parse_record(read_text(path), Spending, str(path)) if path.exists() else None
@@ -231,7 +221,7 @@ def check(recipe_file: Path, overrides: Sequence[str], *, as_json: bool) -> None
     from cst.commands.checking import power_lines, power_rows
 
     recipe = read_recipe(recipe_file, overrides)
-    workshop = Workshop(recipe, folder_of(recipe, None))
+    workshop = open_workshop(recipe, folder_of(recipe, None))
     home = RunFolder(workshop.folder)
     plan = [(step, home.is_up_to_date(step.stage)) for step in steps(workshop)]
     rows = planned_rows(workshop) if recipe.mixture is None else planned_mixture(recipe.mixture)

@@ -21,9 +21,9 @@ from cst.commands.console import (
     read_recipe,
     tell,
 )
+from cst.doors import open_workshop, run
 from cst.errors import RecipeError
 from cst.records import Score, WordingKind
-from cst.runs.pipeline import run
 from cst.store import read_json
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def sweep(
     read = console.read_recipe(recipe, overrides or [])
     reject_without_sweep(read, recipe)
     home, budget = console.folder_of(read, folder), Budget(max_calls=max_calls, max_cost=max_cost)
-    console.bring(read, home, until="report", update=update, budget=budget, as_json=as_json)
+    console.bring(open_workshop(read, home, budget=budget), until="report", update=update, as_json=as_json)
 
 
 def reject_without_sweep(recipe: "Recipe", named: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cst.chat.budget import Budget
 from cst.commands.console import bring, draw, folder_of, read_recipe, tell
+from cst.doors import open_workshop
 from cst.errors import DataError, RecipeError, RunFolderError
 from cst.evaluation.judge_card import JudgeCard, LabelledAnswer, task_cards
 from cst.preferences.files import RowFault
@@ -16,7 +17,6 @@ from cst.records import Prompt, Side
 from cst.reporting.judge_tables import card_table
 from cst.runs.folder import RunFolder, reject_another_recipe
 from cst.runs.stages.scores import CARD, judge_fingerprint
-from cst.runs.workshop import Workshop
 from cst.store import fingerprint_of_file, write_json
 
 LABELS: Mapping[str, Side] = {
@@ -167,12 +167,12 @@ def make_card(
         RecipeError: The recipe names no judge.
         CstError: The judge's own errors; a model's answers so far are kept, and the same call goes on from there.
     """
-    workshop = Workshop(recipe, home, budget=budget)
+    workshop = open_workshop(recipe, home, budget=budget)
     read = read_labelled(labelled, reading)
     if recipe.judge is None:
         raise RecipeError("The recipe has no section `judge`, so there is none to make a card of. Add it.")
     with RunFolder(home).locked():
-        reject_another_recipe(workshop)
+        reject_another_recipe(workshop.recipe, workshop.folder)
         try:
             tasks = task_cards(read.answers, workshop.judge, positive=positive)
             name = workshop.judge.name
@@ -217,7 +217,9 @@ def report(
     if output is not None:
         raise RecipeError(f"--output {output} is for a comparison of run folders; a recipe's report is in its folder.")
     recipe = read_recipe(named[0], overrides)
-    bring(recipe, folder_of(recipe, folder), until="report", update=update, budget=budget, as_json=as_json)
+    bring(
+        open_workshop(recipe, folder_of(recipe, folder), budget=budget), until="report", update=update, as_json=as_json
+    )
 
 
 def are_runs(named: Sequence[Path]) -> bool:

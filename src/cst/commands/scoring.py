@@ -37,6 +37,7 @@ from cst.commands.console import (
     read_recipe,
     tell,
 )
+from cst.doors import open_workshop
 from cst.errors import DataError
 from cst.judges import Candidate, Opinion
 from cst.recipe import Recipe
@@ -72,7 +73,7 @@ def score_file(
         _print(file, published_scores(rows, own, CONFIGURATIONS), None, as_json=as_json)
         return
     recipe = read_recipe(recipe_file, overrides)
-    workshop = Workshop(recipe, folder_of(recipe, folder), budget=budget)
+    workshop = open_workshop(recipe, folder_of(recipe, folder), budget=budget)
     configurations = workshop.configurations or CONFIGURATIONS
     reject_unknown(rows, configurations)  # before a judge is paid
     judge, opinions = judged(workshop, _candidates(rows))
@@ -107,7 +108,7 @@ def judged(workshop: Workshop, candidates: Sequence[Candidate]) -> tuple[str, li
         RunFolderError: The folder holds another recipe's run, or is in use.
     """
     with RunFolder(workshop.folder).locked():
-        reject_another_recipe(workshop)
+        reject_another_recipe(workshop.recipe, workshop.folder)
         try:
             judge = workshop.judge
             return judge.name, judge.opinions(candidates)
@@ -160,7 +161,7 @@ def _is_judged(recipe: Recipe, home: Path) -> bool:
     """Whether the verdicts in the folder are of the answers in it."""
     if recipe.judge is None:
         return False
-    (stage,) = [step.stage for step in steps(Workshop(recipe, home), "judge") if step.stage.name == "judge"]
+    (stage,) = [step.stage for step in steps(open_workshop(recipe, home), "judge") if step.stage.name == "judge"]
     return RunFolder(home).is_up_to_date(stage)
 
 
@@ -207,4 +208,4 @@ def score(
         published_command.reject_options(recipe=judged_by, out=out, task=task)
         read = console.read_recipe(named, sets)
         home = console.folder_of(read, folder)
-        console.bring(read, home, until="score", update=update, budget=budget, as_json=as_json)
+        console.bring(open_workshop(read, home, budget=budget), until="score", update=update, as_json=as_json)

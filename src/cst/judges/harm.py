@@ -15,8 +15,7 @@ from cst.chat.base import ChatModel, ChatRequest
 from cst.chat.moderation import ModerationResult, result_of
 from cst.errors import ModelError
 from cst.judges import Candidate, Opinion
-from cst.models.classifier_rows import Conversation, FittedRow, fitted, layout_of, longest_row
-from cst.models.classifier_scores import logits_of, output_index
+from cst.models.classifiers import Conversation, FittedRow, fitted, layout_of, logits_of, longest_row, output_index
 from cst.models.loading import LoadedClassifier
 from cst.recipe.judges import ClassifierSettings
 from cst.records import Message, Sampling, Side

@@ -1,32 +1,49 @@
 """LoRA adapters through peft: added, saved, loaded.
 
-An adapter's folder is plain peft (adapter_config.json, adapter_model.safetensors), written with the same bytes for the
-same weights. This file knows nothing of training, nor of where models come from.
+An adapter's folder is plain peft (adapter_config.json, adapter_model.safetensors), and the same weights give the same
+bytes. An option in a saved configuration is either honoured exactly or rejected by name: to skip one would silently
+make another model of the same weights. This file doesn't know training, nor where models come from.
 """
 
+import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel
 
 from cst.errors import ModelError
-from cst.models.adapter_config import lora_config
 from cst.models.folders import ADAPTER_FILES, adapter_folder
 from cst.models.tensors import load_tensors, save_tensors, whole_folder
 from cst.store import read_json, write_json
 
 CONFIG_FILE, WEIGHTS_FILE = ADAPTER_FILES
 
+TargetModules = Literal["all-linear"] | tuple[str, ...]
+
 _MERGE_ELSEWHERE = "Merge it with the tool that made it, and name the merged model."
 
-TargetModules = Literal["all-linear"] | tuple[str, ...]
+_HONOURED = (
+    *("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias", "bias"),
+    *("lora_dropout", "fan_in_fan_out", "modules_to_save"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+)
+"""What decides an adapter's answers; tests/models/test_adapters.py compares each with peft's own loading."""
+
+_OF_NO_EFFECT = {
+    *("peft_type", "peft_version", "task_type", "auto_mapping", "inference_mode", "base_model_name_or_path"),
+    *("revision", "loftq_config", "eva_config"),
+}
+"""Notes, and how training began."""
+
+_HARMLESS_STARTS = (True, False, "gaussian", "orthogonal", "eva")
+"""Ways to initialise A and B that leave the model as it is. Others (PiSSA, OLoRA, CorDA, LoftQ) change the model's
+weights, so that the adapter fits another model than the one it names."""
 
 
 def add_lora(
@@ -85,19 +102,6 @@ def _config_values(model: PeftModel, base: str) -> dict[str, Any]:
     return {key: sorted(value) if isinstance(value, set) else value for key, value in sorted(values.items())}
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a Hugging Face folder: configuration, weights, tokenizer and chat template."""
-    showed = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        with whole_folder(folder) as partial:
-            model.save_pretrained(partial)
-            tokenizer.save_pretrained(partial)
-    finally:
-        if showed:
-            transformers_logging.enable_progress_bar()
-
-
 def load_adapter(model: PreTrainedModel, adapter: str | Path) -> PeftModel:
     """Put a saved adapter, named by its folder or hub id, on `model`, in place, for inference.
 
@@ -107,7 +111,7 @@ def load_adapter(model: PreTrainedModel, adapter: str | Path) -> PeftModel:
         DataError: Its configuration is no JSON.
     """
     folder = adapter_folder(adapter)
-    config, weights = lora_config(folder), load_tensors(folder / WEIGHTS_FILE)
+    config, weights = _lora_config(folder), load_tensors(folder / WEIGHTS_FILE)
     _reject_embeddings(weights, model, folder)
     try:
         wrapped = _wrap(model, config)
@@ -119,6 +123,33 @@ def load_adapter(model: PreTrainedModel, adapter: str | Path) -> PeftModel:
         raise _of_another_model(folder, f"{strange[0]} doesn't fit")
     wrapped.requires_grad_(False)
     return wrapped.eval()
+
+
+def _lora_config(folder: Path) -> LoraConfig:
+    """The configuration of an adapter's folder, without initialisation: the weights are loaded."""
+    path = folder / CONFIG_FILE
+    values = read_json(path)
+    if not isinstance(values, dict) or cast(dict[str, Any], values).get("peft_type") != "LORA":
+        raise ModelError(f"{path} describes no LoRA adapter. Only LoRA adapters can be used.")
+    _reject_strange(cast(dict[str, Any], values), path)
+    asked = {key: values[key] for key in _HONOURED if values.get(key) is not None}
+    try:
+        return LoraConfig(task_type="CAUSAL_LM", **asked)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path} can't be used: {error}. Restore or re-download the adapter.") from error
+
+
+def _reject_strange(values: dict[str, Any], path: Path) -> None:
+    usual = LoraConfig()
+    for key, value in values.items():
+        is_known = key in _HONOURED or key in _OF_NO_EFFECT
+        if key == "init_lora_weights" and value in _HARMLESS_STARTS:
+            continue
+        if not is_known and value and value != getattr(usual, key, None):
+            raise ModelError(
+                f"{path} asks for {key}={json.dumps(value)[:80]}, which cst doesn't honour. Merge "
+                "the adapter with the peft that made it (merge_and_unload, save_pretrained), and name the merged model."
+            )
 
 
 def _reject_embeddings(weights: Iterable[str], model: PreTrainedModel, folder: Path) -> None:

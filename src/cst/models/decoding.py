@@ -18,6 +18,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 from transformers.cache_utils import DynamicLayer
 
 from cst.errors import ModelError
+from cst.models.onednn_linears import multiplying_by_onednn
 from cst.records import Sampling
 from cst.store import fingerprint
 
@@ -68,7 +69,7 @@ def decode(
         else:
             look = _Look(check, rows)
         settings = _settings(sampling, limit, end_token_ids)
-        with _drawing_from(seeds, model.device):
+        with multiplying_by_onednn(model), _drawing_from(seeds, model.device):
             answers = _generated(model, [prompts[i] for i in rows], settings, look)
         found.update(zip(rows, (_cut(answer, end_token_ids) for answer in answers), strict=True))
     return [found[i] for i in range(len(prompts))]

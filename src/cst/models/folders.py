@@ -1,7 +1,7 @@
-"""What lies in a model's folder, or an adapter's: which files, whether they are safe to open, and what they hash to.
+"""The files in a folder of a model or adapter: which there are, whether they are safe to open, and their hashes.
 
-Nothing is loaded here. A hub id is fetched into the hub's cache first, so that everything after is about one local
-folder; whatever is wrong with it is said in one message. This file does without torch.
+Nothing is loaded here. A hub id is fetched into the hub's cache first, so that everything else is about one local
+folder. This file does without torch.
 """
 
 import json
@@ -31,8 +31,6 @@ TOKENIZER_FILES = (
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
-_PICKLED_ADAPTER = "adapter_model.bin"
-
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -56,7 +54,7 @@ def adapter_folder(adapter: str | Path) -> Path:
     missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
     if missing == [ADAPTER_FILES[1]]:
         raise ModelError(
-            f"{adapter} has no {ADAPTER_FILES[1]}. An {_PICKLED_ADAPTER} is a pickle, which can run code when opened: "
+            f"{adapter} has no {ADAPTER_FILES[1]}. An adapter_model.bin is a pickle, which can run code when opened: "
             "cst never opens one. Where you trust it, peft converts it: load it and save it anew with "
             "save_pretrained, which writes safetensors."
         )
@@ -84,7 +82,7 @@ def _local(path: str, kind: str, wanted: Sequence[str], ignored: Sequence[str] =
 
 
 def reject_code(folder: Path) -> None:
-    """No file of the folder may ask for code of its own: running it would be running a stranger's program.
+    """No file of the folder may ask for code of its own, because that would run a stranger's program.
 
     Raises:
         ModelError: one does, or can't be read.
@@ -106,7 +104,11 @@ def weight_files(folder: Path) -> list[Path]:
         ModelError: there are none, or the folder holds no model.
     """
     if not (folder / CONFIG_FILE).is_file():
-        adapter = " (it is an adapter: name its model, and this as the adapter)" if _is_adapter(folder) else ""
+        adapter = (
+            " (it is an adapter: name its model, and this as the adapter)"
+            if (folder / ADAPTER_FILES[0]).is_file()
+            else ""
+        )
         raise ModelError(f"{folder} holds no model: config.json is missing{adapter}. Name a Hugging Face model folder.")
     found = sorted(path for path in folder.glob("*.safetensors") if path.name != ADAPTER_FILES[1])
     if found:
@@ -121,12 +123,8 @@ def weight_files(folder: Path) -> list[Path]:
     raise ModelError(f"{folder} has no weights: there is no *.safetensors file. Restore or re-download the model.")
 
 
-def _is_adapter(folder: Path) -> bool:
-    return (folder / ADAPTER_FILES[0]).is_file()
-
-
 def damaged(place: Path, error: Exception) -> ModelError:
-    """What to say of a folder or file that can't be loaded."""
+    """The error for a folder or file that can't be loaded."""
     return ModelError(
         f"{place} can't be loaded: {first_line(error)}. Check that the folder is complete "
         "and that transformers knows the architecture."
@@ -179,6 +177,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def first_line(error: Exception) -> str:
-    """What a library said, without its essay."""
+    """The first line of a library's message."""
     text = str(error).strip()
     return (text.splitlines()[0].rstrip(".") if text else type(error).__name__)[:300]

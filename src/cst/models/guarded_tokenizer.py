@@ -1,9 +1,9 @@
 """A tokenizer with its chat template, in which no text becomes a control token unless the template wrote it.
 
-The guarding is transformers' `sanitize_control_tokens`, told here which tokens to guard: left to itself it guards
-special tokens and those that stand in the template's source, which misses added tokens that the template builds from
-pieces, and markers of its tool or thinking branches. It drops U+F0000 and U+F0001 from all text (its own marks).
-What it can't guard, `rendering` finds and refuses. This file knows no messages beyond role, content and input.
+Transformers' `sanitize_control_tokens` does the guarding; this file says which tokens to guard. By default it guards
+special tokens and tokens in the template's source, and misses added tokens that the template builds from pieces, and
+markers of its tool or thinking branches. It drops U+F0000 and U+F0001 from all text (its own marks). `rendering` finds
+and rejects what it can't guard. This file knows only the role, content and input of a message.
 """
 
 import copy
@@ -21,14 +21,6 @@ TEMPLATE_VARIABLES: dict[str, str | bool] = {"enable_thinking": False, "date_str
 not depend on the day it is made (the date is Llama 3.1's own default)."""
 
 _MARKER_BRACKETS = (("<", ">"), ("[", "]"), ("{", "}"))
-
-
-def control_token_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Ids that no text may become: special tokens, and added tokens in brackets (`<think>`, `[INST]`).
-
-    An added token without brackets (a word that someone added to the vocabulary) is ordinary text.
-    """
-    return frozenset(_bracketed_or_special(tokenizer).values())
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -98,7 +90,7 @@ class GuardedTokenizer:
         """What the template writes.
 
         Raises:
-            RenderingError: the template refuses the turns; the cause holds its words.
+            RenderingError: the template rejects the turns; the cause holds its words.
         """
         return cast(str, self._apply(turns, tokenize=False, add_generation_prompt=opens_answer))
 
@@ -106,7 +98,7 @@ class GuardedTokenizer:
         """What the template writes, as tokens, with the turns' contents kept from becoming control tokens.
 
         Raises:
-            RenderingError: the template refuses the turns, or the tokenizer makes a control token from plain text.
+            RenderingError: the template rejects the turns, or the tokenizer makes a control token from plain text.
         """
         result = self._apply(
             turns,
@@ -158,6 +150,10 @@ class GuardedTokenizer:
 
 
 def _bracketed_or_special(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """Tokens that no text may become: special ones, and added ones in brackets (`<think>`, `[INST]`).
+
+    An added token without brackets (a word that someone added to the vocabulary) is ordinary text.
+    """
     return {
         token.content: token_id
         for token_id, token in tokenizer.added_tokens_decoder.items()

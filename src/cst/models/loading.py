@@ -1,11 +1,14 @@
 """Models and tokenizers from a folder or the hub, as plain data: no pickle is opened and no model's own code is run.
 
-What may be opened is decided in `folders`; this file loads it. It knows no training.
+`folders` decides what may be opened; this file loads it, in 8 or 4 bits through bitsandbytes where asked, and saves it.
+Quantization leaves the output head as it is; everything that isn't quantized keeps its type, and products are computed
+in that type. This file doesn't know training.
 """
 
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,11 +19,14 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
+from cst.distribution import install_command
 from cst.errors import ModelError
 from cst.models.adapters import load_adapter
 from cst.models.folders import (
@@ -34,12 +40,14 @@ from cst.models.folders import (
     template_text,
     weight_files,
 )
-from cst.models.quantization import Quantization, differentiable, quantization_config, reject_quantized
 from cst.models.rendering import Renderer, SystemPolicy
+from cst.models.tensors import whole_folder
 from cst.store import fingerprint
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """`auto`: the checkpoint's own on an accelerator, float32 on a CPU, where halves are slow and inexact."""
+
+Quantization = Literal["none", "8bit", "4bit"]
 
 _STORED = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _ASKED = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -109,13 +117,15 @@ def load_model(
     renderer = Renderer.for_tokenizer(tokenizer, system_policy=system_policy)
     place = _place(device)
     stored = _stored_dtype(weights[0])
-    model = _load_weights(folder, _kept_dtype(dtype, stored, place), quantization, place)
+    model: Any = _load_weights(folder, _kept_dtype(dtype, stored, place), quantization, place)
     _check_vocabulary(model, tokenizer, folder)
     identity = folder_fingerprint(folder, weights, template, tuned)
     if tuned is not None:
-        model = _with_adapter(model, tuned, merge=merge_adapter and quantization == "none")
+        model = load_adapter(model, tuned)
+        if merge_adapter and quantization == "none" and model.dtype == torch.float32:
+            model = model.merge_and_unload()
     return LoadedModel(
-        model=_on(model, place).eval(),
+        model=model.to(place).eval(),
         tokenizer=tokenizer,
         renderer=renderer,
         fingerprint=identity if quantization == "none" else fingerprint(identity, quantization),
@@ -137,19 +147,14 @@ def load_classifier(path: str, *, dtype: Dtype = "auto", device: str | None = No
     tokenizer = load_tokenizer(path)
     place = _place(device)
     kept = _kept_dtype(dtype, _stored_dtype(weights[0]), place)
-    model = _load_weights(folder, kept, "none", place, AutoModelForSequenceClassification)
+    model: Any = _load_weights(folder, kept, "none", place, AutoModelForSequenceClassification)
     _check_vocabulary(model, tokenizer, folder)
     return LoadedClassifier(
-        model=_on(model, place).eval(),
+        model=model.to(place).eval(),
         tokenizer=tokenizer,
         fingerprint=folder_fingerprint(folder, weights, None, None),
         path=path,
     )
-
-
-def _with_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrainedModel:
-    wrapped = load_adapter(model, folder)
-    return cast(PreTrainedModel, wrapped.merge_and_unload() if merge and model.dtype == torch.float32 else wrapped)
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -215,7 +220,7 @@ def _load_weights(
     try:
         with _quiet():
             config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            reject_quantized(config, folder)
+            _reject_quantized(config, folder)
             loaded: Any = kind.from_pretrained(
                 folder,
                 config=config,
@@ -238,6 +243,59 @@ def _load_weights(
     return differentiable(model) if quantized else cast(PreTrainedModel, model)
 
 
+def quantization_config(kind: Literal["8bit", "4bit"], dtype: torch.dtype) -> BitsAndBytesConfig:
+    """Settings for transformers: LLM.int8 (Dettmers et al. 2022) in 8 bits, QLoRA (Dettmers et al. 2023) in 4.
+
+    QLoRA uses NormalFloat and double quantization (its section 3) and computes products in bfloat16; here they are in
+    `dtype`, the type of everything else, which is bfloat16 on a GPU.
+
+    Raises:
+        ModelError: bitsandbytes isn't installed.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"model.quantization={kind} needs bitsandbytes, which isn't installed. Install it "
+            f"({install_command('quantization')}), or leave model.quantization out."
+        )
+    return BitsAndBytesConfig(
+        load_in_8bit=kind == "8bit",
+        load_in_4bit=kind == "4bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _reject_quantized(config: PreTrainedConfig, folder: Path) -> None:
+    """Weights that bitsandbytes has quantized can't be used: the original ones can't be recovered from them."""
+    stored: dict[str, object] = getattr(config, "quantization_config", None) or {}
+    if stored.get("quant_method") == "bitsandbytes":
+        raise ModelError(
+            f"{folder} holds weights that bitsandbytes has quantized already. Name the model that they were made from; "
+            "model.quantization quantizes it as it is loaded."
+        )
+
+
+def differentiable(model: PreTrainedModel) -> PreTrainedModel:
+    """A quantized `model`, changed in place so that its 4-bit layers have a gradient on a CPU too.
+
+    Where a CPU has avx512_bf16, bitsandbytes 0.50 packs the weights of layers in evaluation mode for a product that has
+    no gradient, and never unpacks them: a policy in evaluation mode would silently train without those gradients.
+    """
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            cast(Any, layer).support_avx512bf16_for_cpu = False
+    return model
+
+
+def is_exact(model: PreTrainedModel) -> bool:
+    """Whether a model computes in 32 bits or more. LLM.int8 doesn't: it rounds the input of each layer to 8 bits.
+
+    4-bit weights do not matter: their products are as exact as the type of everything else.
+    """
+    return model.dtype in (torch.float32, torch.float64) and not getattr(model, "is_loaded_in_8bit", False)
+
+
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     rows = cast(int, cast(Any, model.get_input_embeddings()).weight.shape[0])
     if len(tokenizer) > rows:
@@ -248,8 +306,9 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 
 
 def _place(device: str | None) -> torch.device:
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     try:
-        place = torch.device(device or _default_device())
+        place = torch.device(device or (accelerator.type if accelerator else "cpu"))
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without CUDA
         raise ModelError(
@@ -259,13 +318,15 @@ def _place(device: str | None) -> torch.device:
     return place
 
 
-def _default_device() -> str:
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return "cpu" if accelerator is None else accelerator.type
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a Hugging Face folder: configuration, weights, tokenizer and chat template.
 
-
-def _on(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
-    return cast(PreTrainedModel, cast(Any, model).to(device))
+    Raises:
+        DataError: the system doesn't let it be written.
+    """
+    with _quiet(), whole_folder(folder) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
 
 
 @contextmanager

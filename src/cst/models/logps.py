@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cst.models.onednn_linears import multiplying_by_onednn
 from cst.models.rendering import TokenSequence
 
 IGNORED = -100
@@ -74,8 +75,9 @@ def continuations(model: nn.Module, pairs: Sequence[Pair], *, pad_token_id: int,
     """In order of the pairs, `batch_size` at once; as the choices of a question do, several may follow one prompt."""
     sequences = [TokenSequence((*prompt, *ending), len(prompt)) for prompt, ending in pairs]
     found: dict[int, Continued] = {}
-    for chunk in chunks_of_like_length(sequences, batch_size):
-        found.update(zip(chunk, _continued(model, [sequences[i] for i in chunk], pad_token_id), strict=True))
+    with multiplying_by_onednn(model):
+        for chunk in chunks_of_like_length(sequences, batch_size):
+            found.update(zip(chunk, _continued(model, [sequences[i] for i in chunk], pad_token_id), strict=True))
     return [found[i] for i in range(len(pairs))]
 
 

@@ -1,9 +1,9 @@
 """What a chat template does, found out by rendering it with sentinel words and reading where they come out.
 
-A template is a program that its author documents nowhere. Seven questions decide whether a model can be tuned and
+A template is an undocumented program. Seven questions decide whether a model can be tuned and
 served with it: does it take a system prompt, does it invent one, does it set a turn's input apart, where does a
 response begin, what ends it, do training and generation see the same header, and can plain text forge a header. This
-file answers them from text alone; it knows no token ids except through the `controls` that it is given.
+file answers them from text; the `controls` that it is given are all it knows of tokens.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ SYSTEM, USER, INPUT, RESPONSE = "qzsystemqz", "qzuserqz", "qzinputqz", "qzrespon
 
 
 class RenderText(Protocol):
-    """A template as a function to text; raises RenderingError where it refuses, with its words as the cause."""
+    """A template as a function to text; raises RenderingError where it rejects the turns; the cause has its words."""
 
     def __call__(self, turns: Sequence[Turn], *, opens_answer: bool) -> str:
         """The text of the turns, and of the header of an answer if it `opens_answer`."""
@@ -37,7 +37,7 @@ class TemplateShape:
     headers differ); `uses_generation_prompt` is False where the template's generation prompt is no prefix of its own
     training text. `lead` is the blank between prompt and response, `tail` the text between response and end token;
     both are part of the response's tokens. `anchor` is the text from the user's last word to the response.
-    `refusal` says in the template's words why it takes no system prompt; None where it takes one. `sets_input_apart`:
+    `rejection` says in the template's words why it takes no system prompt; None where it takes one. `sets_input_apart`:
     it writes a user turn's `input` beside its `content`, as Alpaca's does.
     """
 
@@ -47,7 +47,7 @@ class TemplateShape:
     lead: str
     tail: str
     end_token: str | None
-    refusal: str | None
+    rejection: str | None
     sets_input_apart: bool
     default_system_prompt: str | None
     boundary: Boundary
@@ -69,7 +69,7 @@ def probe(render: RenderText, controls: Iterable[str], *, fold: bool) -> Templat
     _around(prompted, USER)
     uses_prompt, opening, lead = _opening(before, prompted, closed)
     tail, end_token = _tail(after, known)
-    with_system, refusal = _with_system(render)
+    with_system, rejection = _with_system(render)
     head = (prompted if uses_prompt else closed) + opening
     anchor = head[head.rindex(USER) + len(USER) :]
     return TemplateShape(
@@ -79,7 +79,7 @@ def probe(render: RenderText, controls: Iterable[str], *, fold: bool) -> Templat
         lead=lead,
         tail=tail,
         end_token=end_token,
-        refusal=refusal,
+        rejection=rejection,
         sets_input_apart=INPUT in render([{**user, "input": INPUT}], opens_answer=True),
         default_system_prompt=_default_system_prompt(with_system, prompted),
         boundary=_boundary(with_system, anchor, known, fold=fold),
@@ -133,8 +133,8 @@ def _with_system(render: RenderText) -> tuple[str | None, str | None]:
     turns: list[Turn] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": USER}]
     try:
         text = render(turns, opens_answer=True)
-    except RenderingError as refused:
-        return None, f"it raises: {refused.__cause__}"
+    except RenderingError as rejected:
+        return None, f"it raises: {rejected.__cause__}"
     if SYSTEM not in text or USER not in text:
         return None, "it drops the text without a word"
     return text, None

@@ -188,7 +188,7 @@ def strict_value(text: str) -> object:
 
 def rows_of_lines(numbered: Iterable[tuple[int, str]]) -> Iterator[NumberedRow]:
     """One object a line; blank lines are passed over."""
-    strict = _Strict()
+    strict = _Strict(is_checked=True)
     for number, line in numbered:
         if not line or line.isspace():
             continue
@@ -262,9 +262,13 @@ def is_open(line: str) -> bool:
 
 @final
 class _Strict:
-    """A JSON decoder that reads on after a fault, so that the end of the faulty value is known."""
+    """A JSON decoder that reads on after a fault, so that the end of the faulty value is known.
 
-    def __init__(self) -> None:
+    `is_checked` says that each text has passed `checked`, which needn't be done twice.
+    """
+
+    def __init__(self, *, is_checked: bool = False) -> None:
+        self._is_checked = is_checked
         self._fault: RowFault | None = None
         self._decoder = json.JSONDecoder(
             object_pairs_hook=self._object, parse_float=self._float, parse_int=self._int, parse_constant=self._constant
@@ -296,7 +300,7 @@ class _Strict:
         except RecursionError as error:
             raise RowFault("is nested too deep to be a row. Flatten it, or remove it.") from error
         said = text[start:end]
-        if self._fault is None and not said.isascii():
+        if self._fault is None and not self._is_checked and not said.isascii():
             self._note_halves(said)
         if self._fault is None and _HALF.search(said):
             self._note_halves(json.dumps(value, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""The section of a recipe that names the judge: rules, chat models, classifiers, guards, moderation, panels."""
+"""The recipe section that names the judge: rules, chat models, classifiers, guards, moderation, panels."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import Field, model_validator
 
-from cst.records import Record, Side, Text
+from cst.recipe.models import Device, Dtype, FirstWait, InFlight, Retries
+from cst.records import Record, Side, Temperature, Text
 from cst.texts import placeholders
 
-HarmTasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
+HarmTasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1, description="Tasks that this judge can score.")]
 
 CONVERSATION = "\n\nHuman: {prompt}\n\nAssistant: {answer}"
-"""How the Safety-Tuned LLaMAs' reward models read an exchange (`ConversationBuilder` of their repository)."""
+"""The input format of Safety-Tuned LLaMAs' reward models (`ConversationBuilder` in their repository)."""
 
 _SAFETY_TUNED_LLAMAS = {
     "high_means": "harmful",
@@ -26,8 +27,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     "redteam": {**_SAFETY_TUNED_LLAMAS, "path": "safepaca/absolute-harmfulness-predictor-redteam"},
     "redteam-osst": {**_SAFETY_TUNED_LLAMAS, "path": "safepaca/absolute-harmfulness-predictor-redteam-osst"},
 }
-"""The two set-ups of Bianchi et al., ICLR 2024, as `evals/HarmfulnessRewardModel.py` of vinid/safety-tuned-llamas has
-them: regression models whose lower scores are safer. Its authors name no threshold."""
+"""The two reward models of Bianchi et al., ICLR 2024, as set up in `evals/HarmfulnessRewardModel.py` of
+vinid/safety-tuned-llamas. They are regression models; a lower score is safer. The authors give no threshold."""
 
 
 class ClassifierSettings(Record):
@@ -35,27 +36,26 @@ class ClassifierSettings(Record):
 
     kind: Literal["classifier"] = Field(description="A sequence classifier or reward model.")
     preset: Literal["redteam", "redteam-osst"] | None = Field(
-        default=None, description="Reward models of Safety-Tuned LLaMAs: all but `threshold` is then set, and may be."
+        default=None,
+        description="A Safety-Tuned LLaMAs reward model: defaults for every key but `threshold`.",
     )
-    path: Text = Field(description="Folder or hub id of the model; safetensors only.")
-    high_means: Literal["harmful", "safe"] = Field(description="What a score at or above the threshold says.")
-    threshold: float = Field(description="Where the sides part, in raw logits.")
+    path: Text = Field(description="Folder or Hub id of the model; safetensors only.")
+    high_means: Literal["harmful", "safe"] = Field(description="What a score at or above the threshold means.")
+    threshold: float = Field(description="Boundary between the two sides, in raw logits.")
     output: Annotated[int, Field(ge=0)] | Text = Field(
-        default=0, description="Which of the model's outputs, by its index or its label."
+        default=0, description="Which output of the model: its index or label."
     )
     layout: Literal["template", "two_segments", "chat_template"] = Field(
-        default="template", description="How a conversation becomes a row: docs/judges.md."
+        default="template", description="How a conversation becomes model input (docs/judges.md)."
     )
     template: Text = Field(
-        default=CONVERSATION, description="An exchange in the layout `template`; uses {prompt} and {answer}."
+        default=CONVERSATION, description="An exchange in the layout `template`, with {prompt} and {answer}."
     )
-    max_length: int = Field(default=512, ge=8, description="Longest row in tokens; the question is cut first.")
-    batch_size: int = Field(default=64, ge=1, le=4096, description="Rows scored at once.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Type of the weights in memory; `auto` is float32 on a CPU, else the checkpoint's."
-    )
-    device: str | None = Field(default=None, description="Such as `cpu` or `cuda:0`; by default a GPU if there is one.")
-    tasks: HarmTasks = Field(default=("harmless",), description="Tasks that it can speak of.")
+    max_length: int = Field(default=512, ge=8, description="Token limit of an input; the question is cut first.")
+    batch_size: int = Field(default=64, ge=1, le=4096, description="Inputs scored per batch.")
+    dtype: Dtype = "auto"
+    device: Device = None
+    tasks: HarmTasks = ("harmless",)
 
     @model_validator(mode="before")
     @classmethod
@@ -69,103 +69,114 @@ class ClassifierSettings(Record):
     def _template_asks_for_both(self) -> "ClassifierSettings":
         if sorted(placeholders(self.template)) != ["answer", "prompt"]:
             raise ValueError(
-                f"template asks for {sorted(placeholders(self.template))}; it has to ask for {{prompt}} and for "
-                "{answer}, and for nothing else"
+                f"template uses the placeholders {sorted(placeholders(self.template))}; it must use {{prompt}} and "
+                "{answer}, and no others"
             )
         return self
 
 
 class GuardSettings(Record):
-    """A guard model, which answers by a policy text."""
+    """A guard model that classifies by a policy text."""
 
-    kind: Literal["guard"] = Field(description="A guard model that answers by a policy text.")
-    model: Text = Field(description="Its name in chat_models.")
+    kind: Literal["guard"] = Field(description="A guard model.")
+    model: Text = Field(description="Name of the model in chat_models.")
     style: Literal["llama_guard", "gpt_oss_safeguard", "dynaguard"] = Field(
-        description="How it is asked and how it answers: docs/judges.md."
+        description="Request and answer format (docs/judges.md)."
     )
     policy: Path | None = Field(
-        default=None, description="A text file with the policy; by default ours, for `llama_guard` the model's own."
+        default=None, description="Text file with the policy; by default cst's, for `llama_guard` the model's own."
     )
     system_prompt: Path | None = Field(
-        default=None, description="For `dynaguard`: a text file with its authors' system prompt in place of ours."
+        default=None, description="For `dynaguard`: text file with its authors' system prompt, instead of cst's."
     )
-    max_new_tokens: int = Field(default=2048, ge=1, description="Longest reply in tokens, reasoning included.")
-    tasks: HarmTasks = Field(default=("harmless",), description="Tasks that it can speak of.")
+    max_new_tokens: int = Field(default=2048, ge=1, description="Token limit of a reply, including reasoning.")
+    tasks: HarmTasks = ("harmless",)
 
     @model_validator(mode="after")
-    def _only_dynaguard_is_told(self) -> "GuardSettings":
+    def _only_dynaguard_takes_a_system_prompt(self) -> "GuardSettings":
         if self.system_prompt is not None and self.style != "dynaguard":
-            raise ValueError(f"system_prompt is for style dynaguard, and this is {self.style}; leave it out")
+            raise ValueError(f"system_prompt is for style dynaguard, but the style is {self.style}; leave it out")
         return self
 
 
 class ModerationSettings(Record):
-    """OpenAI's moderation endpoint; key and address come from the environment alone."""
+    """OpenAI's moderation endpoint. OPENAI_API_KEY and OPENAI_BASE_URL hold the key and the address."""
 
-    kind: Literal["moderation"] = Field(description="OpenAI's moderation endpoint: OPENAI_API_KEY, OPENAI_BASE_URL.")
-    model: Text = Field(default="omni-moderation-latest", description="Which moderation model.")
+    kind: Literal["moderation"] = Field(description="OpenAI's moderation endpoint.")
+    model: Text = Field(default="omni-moderation-latest", description="The moderation model.")
     thresholds: dict[Text, Annotated[float, Field(ge=0, le=1)]] = Field(
-        default={}, description="Scores from which a category is harm; by default what the endpoint flags is."
+        default={},
+        description="Score per category from which it is harm; by default the endpoint's flags.",
     )
-    inputs_per_request: int = Field(default=32, ge=1, le=1024, description="Answers sent at once.")
-    in_flight: int = Field(default=4, ge=1, le=1024, description="Calls at once, at most; fewer when it says so.")
-    retries: int = Field(default=12, ge=0, le=100, description="How often a call is made again before giving up.")
-    first_wait_seconds: float = Field(
-        default=0.5, gt=0, le=600, description="Longest wait before the first retry; it doubles with each."
-    )
-    tasks: HarmTasks = Field(default=("harmless",), description="Tasks that it can speak of.")
+    inputs_per_request: int = Field(default=32, ge=1, le=1024, description="Answers per call.")
+    in_flight: InFlight = 4
+    retries: Retries = 12
+    first_wait_seconds: FirstWait = 0.5
+    tasks: HarmTasks = ("harmless",)
 
 
 class MiniatureJudgeSettings(Record):
-    """The exact judge of the embedded world."""
+    """The exact judge of the miniature world."""
 
-    kind: Literal["miniature"] = Field(description="Exact, for the embedded world alone.")
+    kind: Literal["miniature"] = Field(description="The exact judge; works on the miniature world only.")
 
 
 class RefusalPhrasesSettings(Record):
-    """A weak but free judge of refusals."""
+    """A free but weak judge: it looks for phrases that begin refusals."""
 
-    kind: Literal["refusal_phrases"] = Field(description="Looks for the phrases that refusals begin with: weak, free.")
+    kind: Literal["refusal_phrases"] = Field(description="Looks for refusal phrases.")
 
 
 class RubricFile(Record):
-    """A judge prompt of a user's own, in a file (docs/judges.md)."""
+    """Your own judge prompt, in a file (docs/judges.md)."""
 
-    path: Path = Field(description="A text file with placeholders; or JSON, JSONL in the form of FastChat's prompts.")
-    entry: Text | None = Field(default=None, description="Which of FastChat's prompts, where the file has several.")
+    path: Path = Field(description="Text file with placeholders, or JSON or JSONL in FastChat's format.")
+    entry: Text | None = Field(default=None, description="Which prompt, if a FastChat file has several.")
     labels: dict[Text, Side | None] = Field(
-        default={}, description="What the judge may answer, with its side (null: neither); else as the file says."
+        default={},
+        description="Allowed labels, each with its side (null: neither); by default the file's.",
     )
+
+
+class PythonJudgeSettings(Record):
+    """A judge of your own, passed in from Python (docs/extending.md)."""
+
+    kind: Literal["python"] = Field(description="A judge passed to `cst.run(..., judges={NAME: ...})`.")
+    name: Text = Field(description="Its NAME there.")
 
 
 class ChatJudgeSettings(Record):
     """A chat model that judges by rubrics (docs/judges.md)."""
 
-    kind: Literal["chat"] = Field(description="A chat model judges by rubrics.")
-    model: Text = Field(description="Its name in chat_models.")
+    kind: Literal["chat"] = Field(description="A chat model with rubrics.")
+    model: Text = Field(description="Name of the model in chat_models.")
     rubrics: dict[Text, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
         default={
             "harmless": ("harmlessness",),
             "over_refusal": ("over_refusal",),
             "truthfulness": ("honesty", "persona"),
         },
-        description="The rubrics of each task, ours or of rubric_files; several must name the same side.",
+        description="Rubrics of each task, from cst or rubric_files. Several rubrics must agree on the side.",
     )
-    rubric_files: dict[Text, RubricFile] = Field(default={}, description="Rubrics of one's own, by name.")
+    rubric_files: dict[Text, RubricFile] = Field(default={}, description="Your own rubrics, by name.")
     read: Literal["text", "logits"] = Field(
-        default="text", description="The verdict that it writes; or, in this process, how likely each label is."
+        default="text", description="Read the written verdict, or the probability of each label (local models only)."
     )
     margin: float = Field(
-        default=0.0, ge=0, lt=1, description="With `logits`: unscored if the sides' probabilities differ by no more."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="`logits`: unscored if the sides' probabilities differ by at most this.",
     )
-    temperature: float = Field(default=0.0, ge=0, le=5, description="0 is greedy.")
-    max_new_tokens: int = Field(default=1024, ge=1, description="Longest reply in tokens; one that is cut is unscored.")
-    seed: int = Field(default=0, ge=0, description="Nonces, and random numbers of sampled replies.")
+    temperature: Temperature = 0.0
+    max_new_tokens: int = Field(default=1024, ge=1, description="Token limit of a reply; at the limit it is unscored.")
+    seed: int = Field(default=0, ge=0, description="Seed of nonces and of sampled replies.")
 
 
 SingleJudgeSettings: TypeAlias = (
     MiniatureJudgeSettings
     | RefusalPhrasesSettings
+    | PythonJudgeSettings
     | ChatJudgeSettings
     | ClassifierSettings
     | GuardSettings
@@ -174,15 +185,15 @@ SingleJudgeSettings: TypeAlias = (
 
 
 class PanelSettings(Record):
-    """Several judges that vote."""
+    """Several judges that vote. Their agreement is reported."""
 
-    kind: Literal["panel"] = Field(description="Several judges that vote; their agreement is reported.")
+    kind: Literal["panel"] = Field(description="Several judges that vote.")
     members: Annotated[tuple[Annotated[SingleJudgeSettings, Field(discriminator="kind")], ...], Field(min_length=2)] = (
-        Field(description="Who votes: two judges or more, each a section like this one.")
+        Field(description="Two or more judges, each a `judge` section.")
     )
     rule: Literal["majority", "unanimous"] = Field(
         default="majority",
-        description="`majority` of those with an opinion; `unanimous` needs the same one of all. Else unscored.",
+        description="`majority` of given verdicts, or the same from all (`unanimous`); else unscored.",
     )
 
 
@@ -190,5 +201,5 @@ JudgeSettings: TypeAlias = Annotated[SingleJudgeSettings | PanelSettings, Field(
 
 
 def single_judges(settings: JudgeSettings) -> tuple[SingleJudgeSettings, ...]:
-    """The members of a panel, or the one judge that it is."""
+    """The members of a panel, or the single judge in a tuple."""
     return settings.members if isinstance(settings, PanelSettings) else (settings,)

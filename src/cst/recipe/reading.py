@@ -1,17 +1,16 @@
-"""Reading recipes: YAML 1.2 text, with overrides, to a `Recipe`.
+"""Reads recipes: YAML 1.2 text, with overrides, to a `Recipe`.
 
-PyYAML reads `5e-6` as text, `no` as false, and keeps the last of two equal keys; so this is ruamel.yaml, version 1.2,
-with duplicate keys refused. An unknown key is refused with the nearest right one named.
+PyYAML reads `5e-6` as text and `no` as false, and keeps the last of two equal keys. So this file uses ruamel.yaml with
+YAML 1.2 and rejects duplicate keys. The error for an unknown key suggests the nearest known one.
 """
 
 import difflib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -19,20 +18,14 @@ from cst.errors import DataError, RecipeError
 from cst.recipe import Recipe
 from cst.store import complaint_of, read_text
 
-UNION_TAGS = (
-    *("miniature", "file", "self_critique", "contrast", "endpoint", "local", "refusal_phrases"),
-    *("chat", "classifier", "guard", "moderation", "panel"),
-)
-"""The values of `kind` by which pydantic names a union's branches."""
-
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe; each override is `section.key=value`, its value read as YAML, checked by the same schema.
+    """Read a recipe. Each override is `section.key=value` with a YAML value, and is checked by the same schema.
 
-    Relative paths in the recipe are meant from the recipe's folder, those of overrides from where the command is given.
+    Relative paths in the recipe start at the recipe's folder, and those in overrides at the current folder.
 
     Raises:
-        RecipeError: The file is missing, isn't YAML 1.2, or doesn't fit the schema.
+        RecipeError: The file is missing, is not YAML 1.2, or does not fit the schema.
     """
     if not path.exists():
         raise RecipeError(
@@ -46,10 +39,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(text: str, overrides: Sequence[str] = (), *, where: str, folder: Path = Path()) -> Recipe:
-    """A recipe from its YAML text; `where` stands in errors, `folder` is where relative paths start."""
+    """Parse YAML text. Errors name it as `where`; relative paths start at `folder`. Raises as `load_recipe`."""
     values = _read_yaml(text, where)
     if not isinstance(values, dict):
-        raise RecipeError(f"{where} holds {type(values).__name__}, and a mapping of sections is needed.")
+        raise RecipeError(f"{where} holds {type(values).__name__}, but must be a mapping, such as `name: my-run`.")
     recipe = _from_folder(_validated(cast(dict[str, Any], values), where), folder)
     if not overrides:
         return recipe
@@ -67,7 +60,7 @@ def _validated(tree: dict[str, Any], where: str) -> Recipe:
 
 
 def _without_derived(tree: dict[str, Any], record: BaseModel) -> dict[str, Any]:
-    """A record's values without those that nobody wrote and that follow from others, which may be overridden."""
+    """Leave out values that were derived from others: an override may change the others."""
     kept = dict(tree)
     for name, field in type(record).model_fields.items():
         value = getattr(record, name)
@@ -91,7 +84,7 @@ def _read_yaml(text: str, where: str) -> object:
         raise RecipeError(f"{where}{line} is not YAML 1.2: {problem}. Correct the line.") from error
     except YAMLError as error:
         problem = " ".join(str(error).split())
-        raise RecipeError(f"{where} is not YAML 1.2: {problem}. Take the character out.") from error
+        raise RecipeError(f"{where} is not YAML 1.2: {problem}. Remove the character.") from error
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -109,7 +102,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 
 def _complaint(error: ValidationError) -> str:
-    """The most telling complaint: a misspelt key first, then what isn't the fault of a union's branch."""
+    """The most useful complaint: a misspelt key first, then one outside a union's untagged branches."""
     details = sorted(
         error.errors(),
         key=lambda detail: (
@@ -118,61 +111,62 @@ def _complaint(error: ValidationError) -> str:
         ),
     )
     detail = details[0]
-    location = _keys(detail)
+    location, _ = _place(detail["loc"])
     key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
-        known = _keys_at(location[:-1])
+        _, sections = _place(detail["loc"][:-1])
+        known = [name for section in sections for name in section.model_fields]
         near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known keys here: {', '.join(sorted(known))}."
         return f"unknown key {key!r}. {hint}"
     if detail["type"] == "missing":
-        return f"key {key!r} is missing. Add it; docs/recipes.md says what it means."
+        return f"key {key!r} is missing. Add it; docs/recipes.md explains it."
     if detail["type"] == "union_tag_invalid":
         seen = detail.get("ctx", {})
         return f"{key}.kind={seen.get('tag')!r}: Input should be one of {seen.get('expected_tags')}."
     if detail["type"] == "union_tag_not_found":
-        return f"key '{key}.kind' is missing. Add it; docs/recipes.md says what it means."
-    alternatives = [other["msg"] for other in details if other is not detail and _keys(other) == location]
+        return f"key '{key}.kind' is missing. Add it; docs/recipes.md explains it."
+    alternatives = [other["msg"] for other in details if other is not detail and _place(other["loc"])[0] == location]
     return complaint_of({**detail, "msg": "; or: ".join([detail["msg"], *alternatives])}, key)
 
 
-def _keys(detail: ErrorDetails) -> list[int | str]:
-    """Where a complaint belongs, in the words of the recipe: without pydantic's names of a union's branches."""
-    parts = detail["loc"]
-    return [
-        part
-        for before, part in zip(("", *parts), parts, strict=False)
-        if before == "chat_models" or not _is_union_tag(part)  # a chat model may be called `local`
-    ]
+def _place(parts: Sequence[int | str]) -> tuple[list[int | str], list[type[BaseModel]]]:
+    """A complaint's place in the recipe's own words, and the sections that the schema allows there.
 
-
-def _is_union_tag(part: object) -> bool:
-    return isinstance(part, str) and (part in UNION_TAGS or "[" in part)
-
-
-def _keys_at(location: Iterable[object]) -> list[str]:
-    """The keys that the schema knows at a place; all `kind`s of a union together."""
-    kinds: list[type[BaseModel]] = [Recipe]
-    is_name = False  # of a mapping whose keys are the user's own
-    for part in location:
+    pydantic's location also names the branches of unions, by the value of `kind` or by type; these are left out.
+    """
+    keys: list[int | str] = []
+    sections: list[type[BaseModel]] = [Recipe]
+    is_name = False  # the user's own key of a mapping: a chat model may be called `local`
+    for part in parts:
         if isinstance(part, int) or is_name:
+            keys.append(part)
             is_name = False
-            continue
-        annotations = [kind.model_fields[str(part)].annotation for kind in kinds if str(part) in kind.model_fields]
-        is_name = any(get_origin(annotation) is dict for annotation in annotations)
-        kinds = [inner for annotation in annotations for inner in record_types(annotation)]
-    return [name for kind in kinds for name in kind.model_fields]
+        elif len(sections) > 1 and (chosen := [section for section in sections if part in _kinds(section)]):
+            sections = chosen
+        elif sections and "[" not in part and part != sections[0].__name__:  # else the type of an untagged branch
+            keys.append(part)
+            annotations = [each.model_fields[part].annotation for each in sections if part in each.model_fields]
+            is_name = any(get_origin(annotation) is dict for annotation in annotations)
+            sections = [inner for annotation in annotations for inner in record_types(annotation)]
+    return keys, sections
+
+
+def _kinds(section: type[BaseModel]) -> tuple[object, ...]:
+    """The value of `kind` that a section is chosen by; empty if it has none."""
+    annotation = section.model_fields["kind"].annotation if "kind" in section.model_fields else None
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 def record_types(annotation: object) -> list[type[BaseModel]]:
-    """The record classes that an annotation speaks of, in order."""
+    """The record classes in an annotation, in order."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for part in get_args(annotation) for found in record_types(part)]
 
 
 def _from_folder(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with the paths of its files taken from the recipe's own folder."""
+    """The recipe with relative paths resolved from its own folder."""
 
     def moved(value: object) -> object:
         if isinstance(value, Path):

@@ -7,23 +7,28 @@ left it, and sees no earlier critique. A contrast samples both sides under two s
 the paper's second task was made. This file knows no model and no judge: both are passed in.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from typing import TypeAlias
 
 from cst.chat.base import ChatModel
-from cst.errors import DataError
+from cst.errors import DataError, RecipeError
 from cst.near_duplicates import Numbered
 from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisMethod, SynthesisSettings
 from cst.records import Drop, Message, Prompt, ResponsePair, Side
 from cst.store import seed_of
-from cst.synthesis.casting import Roles, cast
-from cst.synthesis.drafts import Asking, Draft, Made, Question, Step, make_pairs, step_name
-from cst.synthesis.gates import SideJudge, SynthesisSummary, faults_of_set, sound_pairs, summarize
+from cst.synthesis.drafts import Asking, Draft, DraftRequest, DraftStep, Made, make_pairs, step_name
+from cst.synthesis.gates import Gate, SideJudge, SynthesisSummary, faults_of_set, sound_pairs, summarize
 from cst.texts import fill
 
 PROMPTS_AT_ONCE = 10_000
 """Prompts that are worked on together: what bounds the memory. A local model's batches are made up within them."""
+
+
+Roles: TypeAlias = Mapping[str, ChatModel]
+"""Who is `author`, `reviser` and, in self-critique, `critic`."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,15 @@ def synthesize(
     chat_models: Mapping[str, ChatModel] | None = None,
     held_out: Sequence[Prompt] = (),
     judge: SideJudge | None = None,
+    gates: Sequence[Gate] = (),
     seed: int = 0,
 ) -> Synthesis:
     """Make a pair from each prompt, by the method that the settings name for its task.
 
     `chat` has all roles that the settings leave open, and `chat_models` are those that they name. `judge` gates both
     sides of a pair (an original that refuses teaches nothing); None for no such gate. Prompts that are close to one of
-    `held_out`, and pairs with faults, fall out as `settings.gates` says.
+    `held_out`, and pairs with faults, fall out as `settings.gates` says; then those for which one of your own `gates`
+    gives a reason.
 
     Raises:
         DataError: A prompt's task has no method.
@@ -61,7 +68,7 @@ def synthesize(
     """
     chunks = list(
         synthesize_in_chunks(
-            prompts, chat, settings, chat_models=chat_models, held_out=held_out, judge=judge, seed=seed
+            prompts, chat, settings, chat_models=chat_models, held_out=held_out, judge=judge, gates=gates, seed=seed
         )
     )
     return Synthesis(
@@ -77,6 +84,7 @@ def synthesize_in_chunks(
     chat_models: Mapping[str, ChatModel] | None = None,
     held_out: Sequence[Prompt] = (),
     judge: SideJudge | None = None,
+    gates: Sequence[Gate] = (),
     seed: int = 0,
     description: str = "synthesize",
 ) -> Generator[Synthesis]:
@@ -98,7 +106,7 @@ def synthesize_in_chunks(
             _make(method, roles, [Draft(prompt) for prompt in asked if prompt.task in method.tasks], asking)
             for method, roles in zip(settings.methods, casts, strict=True)
         ]
-        pairs, faulty = sound_pairs([pair for some, _ in made for pair in some], settings.gates)
+        pairs, faulty = sound_pairs([pair for some, _ in made for pair in some], settings.gates, gates)
         yield Synthesis(tuple(pairs), (*drops, *(drop for _, some in made for drop in some), *faulty))
 
 
@@ -118,48 +126,79 @@ def _make(method: SynthesisMethod, roles: Roles, drafts: list[Draft], asking: As
     return make_pairs(drafts, _self_critique(method, roles, asking.sampling.seed), asking, "self_critique")
 
 
-def _contrast(method: ContrastSettings, roles: Roles) -> list[Step]:
-    first = _answering(method.original_system_prompt)
-    second = _answering(method.revised_system_prompt, prefix=method.revised_prefix)
+def cast_of(method: SynthesisMethod) -> dict[str, str | None]:
+    """Each role of a method with the name of its chat model; None for the start model."""
+    roles = {"author": method.author, "reviser": method.reviser or method.author}
+    return roles if isinstance(method, ContrastSettings) else {**roles, "critic": method.critic or method.author}
+
+
+def cast(method: SynthesisMethod, known: Mapping[str | None, ChatModel | None]) -> Roles:
+    """The model of each role of a method, by its name; None names the start model.
+
+    Raises:
+        RecipeError: A role has no model.
+    """
+    roles: dict[str, ChatModel] = {}
+    for role, name in cast_of(method).items():
+        model = known.get(name)
+        if model is None:
+            named = f"chat_models has no {name!r}" if name else "no start model is given"
+            raise RecipeError(f"{named}, and it is the {role} of {method.kind}; pass it to synthesize.")
+        roles[role] = model
+    return roles
+
+
+def _contrast(method: ContrastSettings, roles: Roles) -> list[DraftStep]:
+    first = partial(ask_for_answer, system_prompt=method.original_system_prompt)
+    second = partial(ask_for_answer, system_prompt=method.revised_system_prompt, prefix=method.revised_prefix)
     return [
-        Step("original", roles["author"], first, Side.ORIGINAL),
-        Step("revised", roles["reviser"], second, Side.REVISED),
+        DraftStep("original", roles["author"], first, Side.ORIGINAL),
+        DraftStep("revised", roles["reviser"], second, Side.REVISED),
     ]
 
 
-def _self_critique(method: SelfCritiqueSettings, roles: Roles, seed: int) -> list[Step]:
-    answer = _answering(method.original_system_prompt, request=method.original_request)
-    steps = [Step("original", roles["author"], answer, Side.ORIGINAL)]
+def _self_critique(method: SelfCritiqueSettings, roles: Roles, seed: int) -> list[DraftStep]:
+    answer = partial(ask_for_answer, system_prompt=method.original_system_prompt, template=method.original_request)
+    steps = [DraftStep("original", roles["author"], answer, Side.ORIGINAL)]
     for number in range(1, method.rounds + 1):
-        criticise, revise = _round(method, number, seed)
+        critique = partial(ask_for_critique, method=method, round_number=number, seed=seed)
+        rewrite = partial(ask_for_rewrite, method=method, round_number=number, seed=seed)
         wanted = Side.REVISED if number == method.rounds else None
-        steps.append(Step(step_name("critique", number), roles["critic"], criticise))
-        steps.append(Step(step_name("revised", number), roles["reviser"], revise, wanted))
+        steps.append(DraftStep(step_name("critique", number), roles["critic"], critique))
+        steps.append(DraftStep(step_name("revised", number), roles["reviser"], rewrite, wanted))
     return steps
 
 
-def _round(
-    method: SelfCritiqueSettings, number: int, seed: int
-) -> tuple[Callable[[Draft], Question], Callable[[Draft], Question]]:
-    """How a round asks for the critique, and for the rewrite; neither is bound by a system prompt."""
+def ask_for_answer(
+    draft: Draft, *, system_prompt: str | None, template: str = "{prompt}", prefix: str = ""
+) -> DraftRequest:
+    """The prompt under a system prompt, by default its own; an empty one is none."""
+    system = system_prompt if system_prompt is not None else draft.prompt.system_prompt
+    asked = _user(fill(template, {"prompt": draft.prompt.text}))
+    before = [Message(role="system", content=system)] if system else []
+    return DraftRequest((*before, *draft.prompt.history, asked), prefix)
 
-    def request(template: str, draft: Draft, principle: str | None) -> Message:
-        values = {"prompt": draft.prompt.text, "original": draft.answer, "critique": draft.text("critique")}
-        return _user(fill(template, values if principle is None else {**values, "principle": principle}))
 
-    def criticise(draft: Draft) -> Question:
-        name = drawn_principle(method.principles, draft.prompt.id, number, seed)
-        asked = request(method.critique_request, draft, name and method.principles[name])
-        return Question((*draft.prompt.turns, Message(role="assistant", content=draft.answer), asked), principle=name)
+def ask_for_critique(draft: Draft, *, method: SelfCritiqueSettings, round_number: int, seed: int) -> DraftRequest:
+    """The prompt, the answer as it stands, and the request for a critique of it; no system prompt binds the critic."""
+    principle = drawn_principle(method.principles, draft.prompt.id, round_number, seed)
+    asked = _filled(method.critique_request, draft, principle and method.principles[principle])
+    answer = Message(role="assistant", content=draft.answer)
+    return DraftRequest((*draft.prompt.turns, answer, asked), principle=principle)
 
-    def revise(draft: Draft) -> Question:
-        before = criticise(draft)
-        name = before.principle
-        asked = request(method.revision_request, draft, name and method.principles[name])
-        critique = Message(role="assistant", content=draft.text("critique"))
-        return Question((*before.messages, critique, asked), principle=name)
 
-    return criticise, revise
+def ask_for_rewrite(draft: Draft, *, method: SelfCritiqueSettings, round_number: int, seed: int) -> DraftRequest:
+    """The conversation of the critique, the critique, and the request for a rewrite under the same principle."""
+    before = ask_for_critique(draft, method=method, round_number=round_number, seed=seed)
+    principle = before.principle
+    critique = Message(role="assistant", content=draft.text("critique"))
+    asked = _filled(method.revision_request, draft, principle and method.principles[principle])
+    return DraftRequest((*before.messages, critique, asked), principle=principle)
+
+
+def _filled(template: str, draft: Draft, principle: str | None) -> Message:
+    values = {"prompt": draft.prompt.text, "original": draft.answer, "critique": draft.text("critique")}
+    return _user(fill(template, values if principle is None else {**values, "principle": principle}))
 
 
 def drawn_principle(principles: Mapping[str, str], prompt_id: str, round_number: int, seed: int) -> str | None:
@@ -168,18 +207,6 @@ def drawn_principle(principles: Mapping[str, str], prompt_id: str, round_number:
         return None
     drawn = seed_of(f"principle\0{seed}\0{round_number}\0{prompt_id}")
     return list(principles)[drawn % len(principles)]
-
-
-def _answering(
-    system_prompt: str | None, *, request: str = "{prompt}", prefix: str = ""
-) -> Callable[[Draft], Question]:
-    def question(draft: Draft) -> Question:
-        prompt = draft.prompt
-        system = system_prompt if system_prompt is not None else prompt.system_prompt
-        turns = (*prompt.history, _user(fill(request, {"prompt": prompt.text})))
-        return Question(turns if not system else (Message(role="system", content=system), *turns), prefix)
-
-    return question
 
 
 def _user(text: str) -> Message:

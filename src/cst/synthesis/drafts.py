@@ -36,7 +36,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Question:
+class DraftRequest:
     """A draft's next conversation; the answer begins with `prefix`. `principle` names the one that it speaks of."""
 
     messages: tuple[Message, ...]
@@ -45,12 +45,12 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Step:
+class DraftStep:
     """What all drafts are asked next, and whom; `side` is the one that the answer is to show, if any."""
 
     name: str
     chat: ChatModel
-    question: Callable[[Draft], Question]
+    question: Callable[[Draft], DraftRequest]
     side: Side | None = None
 
 
@@ -76,7 +76,7 @@ def kind_of(step: str) -> str:
     return step.partition("_")[0]
 
 
-def make_pairs(drafts: Sequence[Draft], steps: Sequence[Step], asking: Asking, method: str) -> Made:
+def make_pairs(drafts: Sequence[Draft], steps: Sequence[DraftStep], asking: Asking, method: str) -> Made:
     """Take drafts through all steps; each ends in a pair or as a drop."""
     drops: list[Drop] = []
     for step in steps:
@@ -87,7 +87,7 @@ def make_pairs(drafts: Sequence[Draft], steps: Sequence[Step], asking: Asking, m
     return pairs, [*drops, *same]
 
 
-def ask(drafts: Sequence[Draft], step: Step, asking: Asking) -> tuple[list[Draft], list[Drop]]:
+def ask(drafts: Sequence[Draft], step: DraftStep, asking: Asking) -> tuple[list[Draft], list[Drop]]:
     """Ask one step of all drafts; those whose reply is unfit, or isn't on the wanted side, fall out with a reason.
 
     A draft whose prompt brings its original isn't asked for one.
@@ -102,12 +102,12 @@ def ask(drafts: Sequence[Draft], step: Step, asking: Asking) -> tuple[list[Draft
     return _sorted_out(answered, reasons)
 
 
-def _is_given(draft: Draft, step: Step) -> bool:
+def _is_given(draft: Draft, step: DraftStep) -> bool:
     return step.name == "original" and draft.prompt.original is not None
 
 
 def _replies(
-    drafts: Sequence[Draft], questions: Sequence[Question | None], step: Step, asking: Asking
+    drafts: Sequence[Draft], questions: Sequence[DraftRequest | None], step: DraftStep, asking: Asking
 ) -> list[ChatReply]:
     requests = [
         ChatRequest(id=f"{step.name}/{draft.prompt.id}", messages=question.messages, prefix=question.prefix)
@@ -123,7 +123,7 @@ def _given(draft: Draft) -> ChatReply:
     return ChatReply(text=text, finish_reason="stop", prompt_tokens=None, completion_tokens=None)
 
 
-def _answered(draft: Draft, question: Question | None, reply: ChatReply, step: Step) -> Draft:
+def _answered(draft: Draft, question: DraftRequest | None, reply: ChatReply, step: DraftStep) -> Draft:
     """The draft with one step more."""
     done = TranscriptStep(step=step.name, text=reply.text, finish_reason=reply.finish_reason)
     if question is not None:

@@ -5,9 +5,7 @@ mean over the rows of an optimizer step is minimised (objectives.py). DPO's and 
 takes any other `PreferenceLoss`. This file knows no model, no token and no file.
 """
 
-import inspect
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from cst.models.logps import ResponseLogps
-from cst.store import fingerprint
 
 LossType = Literal["sigmoid", "ipo"]
 
@@ -73,16 +70,3 @@ def loss_at_reference(beta: float, loss_type: LossType) -> tuple[float, float]:
     DPO's is -log sigmoid(0) = ln 2; IPO's is 1 / (2 beta)^2.
     """
     return (math.log(2), beta / 2) if loss_type == "sigmoid" else (1 / (2 * beta) ** 2, 1 / beta)
-
-
-def describe_loss(loss: PreferenceLoss) -> dict[str, str]:
-    """What tells a loss apart from another: its name, and a hash of its source where Python has it.
-
-    Values that a function takes from its surroundings aren't seen; an object shows its own by its repr.
-    """
-    code = loss if inspect.isfunction(loss) else type(loss)
-    name = f"{code.__module__}.{code.__qualname__}"
-    described = {"name": name if code is loss else f"{name}: {loss!r}"}
-    with suppress(OSError, TypeError):  # typed into an interactive session, or compiled: there is no source
-        described["source"] = fingerprint(inspect.getsource(code))
-    return described

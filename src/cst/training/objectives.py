@@ -17,7 +17,7 @@ from cst.models.loading import LoadedModel
 from cst.models.logps import ResponseLogps
 from cst.recipe.training import TrainingSettings
 from cst.records import Demonstration, Preference
-from cst.store import fingerprint
+from cst.store import describe_callable, fingerprint
 from cst.training.batches import (
     Row,
     fingerprint_of_tokens,
@@ -29,16 +29,7 @@ from cst.training.batches import (
 )
 from cst.training.evaluating import EvaluationSet, HeldOut
 from cst.training.loop import TrainingJob, tune
-from cst.training.loss import (
-    PairLogps,
-    PreferenceLoss,
-    describe_loss,
-    dpo_loss,
-    ipo_loss,
-    loss_at_reference,
-    margin_of,
-    nll_of,
-)
+from cst.training.loss import PairLogps, PreferenceLoss, dpo_loss, ipo_loss, loss_at_reference, margin_of, nll_of
 from cst.training.meters import (
     RowMeters,
     StepMetrics,
@@ -95,7 +86,7 @@ def train(
 
     identity = {"reference": start, **_identity_of(settings, evaluation_set)}
     if loss is not None:
-        identity["loss"] = describe_loss(loss)
+        identity["loss"] = describe_callable(loss)
     counts = Counts(rows=len(rows), dropped=len(tokenized) - len(rows))
     job = TrainingJob(rows, counts, identity, objective, evaluation_set)
     return tune(job, loaded=loaded, settings=settings, folder=folder, description=description)

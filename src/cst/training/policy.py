@@ -15,8 +15,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from cst.models.adapters import add_lora, save_adapter, save_model
-from cst.models.loading import LoadedModel
+from cst.models.adapters import add_lora, save_adapter
+from cst.models.loading import LoadedModel, save_model
 from cst.recipe.training import TrainingSettings
 
 

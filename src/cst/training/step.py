@@ -20,8 +20,8 @@ from torch.optim import AdamW
 from transformers import PreTrainedModel
 
 from cst.errors import TrainingError
+from cst.models.loading import is_exact
 from cst.models.logps import ResponseLogps
-from cst.models.quantization import is_exact
 from cst.recipe.training import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import Row

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import DatasetCard, ModelCard
 from ruamel.yaml import YAML
 
-from cst.annexes.cards.markdown import NO_VALUE
+from cst.annexes.cards import NO_VALUE
 from cst.annexes.cards.pages import dataset_card, model_card
 from cst.errors import RecipeError, RunFolderError
 from cst.integrity import RECIPE as RECIPE_MARKER
@@ -257,7 +257,7 @@ def test_the_card_of_a_mixture_names_its_sources_licences_and_counts(tuned):
     card = dataset_card(tuned, "safety-3")
 
     assert "| safety-3.jsonl | 12 | 11 | 3 | 2 |" in card
-    assert "| instructions | `some-owner/things@v1` | 9 | cc-by-nc-4.0 |" in card
+    assert "| instructions | `some-owner/things@v1` | 9 | cc-by-nc-4.0, for non-commercial use alone |" in card
     assert "| instructions | held_out_prompt | 2 |" in card
     assert "cc-by-nc-4.0, which is for non-commercial use alone" in card
     assert "/home/me" not in card

@@ -1,13 +1,13 @@
-"""Mixtures of supervised tuning, for `cst check` and for a card: sources with their licences and fingerprints.
+"""Mixtures for supervised tuning, as `cst check` and cards describe them: sources, licences and fingerprints.
 
-A source is named without the folder that it lies in.
+A source is named without its folder.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cst.annexes.cards.markdown import NO_VALUE, as_code, card, listed, plain, size_category, table
+from cst.annexes.cards import NO_VALUE, as_code, card, listed, plain, size_category, table
 from cst.preferences.mixtures import Part, PartRows
 from cst.preferences.sources import Source, source_name
 from cst.preferences.tables import HUB, hub_name
@@ -21,7 +21,7 @@ from cst.store import fingerprint_of_file, read_json
 class MixtureSource:
     """A source of rows: how many of them are drawn (None for all), and under which licence.
 
-    `sha256` is that of its file, `hub_id` its OWNER/NAME on the hub, where it is the one or the other.
+    A local file has a `sha256`, a data set on the hub has a `hub_id` (OWNER/NAME).
     """
 
     part: Part
@@ -37,20 +37,22 @@ class MixtureSource:
         return f"{self.part}: {rows} of {self.name} ({self.license or 'licence not named'})"
 
     @property
-    def is_non_commercial(self) -> bool:
-        """Whether the licence's name says so, as `cc-by-nc-4.0` does."""
-        return "nc" in (self.license or "").lower().split("-")
-
-    @property
-    def cells(self) -> tuple[object, object, object, str]:
-        """The source in a table: part, name, rows to draw from, licence."""
-        return self.part, as_code(self.name), "all" if self.n is None else self.n, self.license or "not named"
+    def cells(self) -> tuple[object, ...]:
+        """The source in a table of SOURCE_COLUMNS."""
+        bound = ", for non-commercial use alone" * self._is_non_commercial
+        rows = "all" if self.n is None else self.n
+        return self.part, as_code(self.name), rows, (self.license or "not named") + bound
 
     @property
     def terms(self) -> str:
         """The source with what its licence asks of the rows."""
-        bound = ", which is for non-commercial use alone, and so are the files with its rows" * self.is_non_commercial
+        bound = ", which is for non-commercial use alone, and so are the files with its rows" * self._is_non_commercial
         return f"{as_code(self.name)}: {plain(self.license or 'not named; ask its authors')}{bound}"
+
+    @property
+    def _is_non_commercial(self) -> bool:
+        """Whether the licence's name says so, as `cc-by-nc-4.0` does."""
+        return "nc" in (self.license or "").lower().split("-")
 
 
 SOURCE_COLUMNS = ("part", "source", "rows to draw from", "licence")
@@ -64,37 +66,33 @@ class MixtureFile:
     counts: tuple[PartRows, ...]
     sha256: str
 
-    def drawn(self, part: Part) -> int:
-        """The rows of a part in the mixture, those for validation included."""
-        return sum(count.drawn for count in self.counts if count.part == part)
-
     @property
     def rows(self) -> int:
-        """The rows in the file."""
-        return sum(count.drawn for count in self.counts) - self.validation
-
-    @property
-    def validation(self) -> int:
-        """The rows that were set apart for the validation loss."""
-        return sum(count.validation for count in self.counts)
+        """The rows in the file: those drawn, less those set apart for the validation loss."""
+        return sum(count.drawn - count.validation for count in self.counts)
 
     @property
     def cells(self) -> tuple[object, ...]:
-        """The file in a table."""
-        drawn = self.drawn("instructions"), self.drawn("safety")
-        return self.name, self.rows, *drawn, self.validation, as_code(self.sha256)
+        """The file in a table of FILE_COLUMNS."""
+        drawn = [sum(each.drawn for each in self.counts if each.part == part) for part in ("instructions", "safety")]
+        return self.name, self.rows, *drawn, sum(each.validation for each in self.counts), as_code(self.sha256)
 
 
 FILE_COLUMNS = ("file", "rows", "instructions", "safety examples", "of these set apart for validation", "SHA-256")
 
 
+def hub_id(path: Source) -> str | None:
+    """`OWNER/NAME` of rows that lie on the hub."""
+    found = hub_name(str(path)) if str(path).startswith(HUB) else None
+    return None if found is None or found.is_folder else found.path
+
+
 def file_source(part: Part, path: Source, n: int | None, license: str | None) -> MixtureSource:
     """A source by its file, or by its name on the hub with the revision that was asked for."""
-    named = hub_name(str(path)) if str(path).startswith(HUB) else None
-    if named is not None and not named.is_folder:
-        return MixtureSource(part, str(path).removeprefix(HUB), n, license, hub_id=named.path)
-    there = Path(path).is_file()
-    return MixtureSource(part, source_name(path), n, license, fingerprint_of_file(Path(path)) if there else None)
+    if (on_hub := hub_id(path)) is not None:
+        return MixtureSource(part, str(path).removeprefix(HUB), n, license, hub_id=on_hub)
+    sha256 = fingerprint_of_file(Path(path)) if Path(path).is_file() else None
+    return MixtureSource(part, source_name(path), n, license, sha256)
 
 
 def hub_ids(sources: Sequence[MixtureSource]) -> list[str] | None:
@@ -143,9 +141,9 @@ def mixture_card(
     note: str = "",
     more: Mapping[str, object] | None = None,
 ) -> str:
-    """The README.md of files of mixed rows; `more` are further keys of its header, which win over those of the sources.
+    """The README.md of files of mixed rows; `more` are header keys that win over the keys of the sources.
 
-    The rows that weren't used are the same for all files.
+    The unused rows are the same for all files, so they are counted once.
     """
     header = {
         "pretty_name": name,

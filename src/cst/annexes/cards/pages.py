@@ -1,7 +1,7 @@
 """Data set cards and model cards for the Hub, from the facts of a run folder and nothing else.
 
-A fact that isn't in the folder is left out; nothing is guessed and nothing praised. A path is told by its last name,
-which is all that a reader of the Hub can use. The keys of the header are those of huggingface_hub's card data.
+A fact that isn't in the folder is left out; nothing is guessed. Only the last part of a path is shown, because a reader
+of the Hub can't use the rest. The keys of the header are those of huggingface_hub's card data.
 """
 
 import re
@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cst.annexes.cards.markdown import NO_VALUE, Code, as_code, card, listed, plain, size_category, table
-from cst.annexes.cards.mixtures import SOURCE_COLUMNS, demonstrations_card, hub_ids, sources_of
+from cst.annexes.cards import NO_VALUE, Code, as_code, card, listed, plain, size_category, table
+from cst.annexes.cards.mixtures import SOURCE_COLUMNS, demonstrations_card, hub_id, hub_ids, sources_of
 from cst.errors import RecipeError
 from cst.integrity import reject_changed
 from cst.preferences.selection import TaskRows
 from cst.preferences.sources import source_name
-from cst.preferences.tables import HUB, hub_name
 from cst.recipe import Recipe
 from cst.recipe.data import PromptFile
 from cst.recipe.models import EndpointSettings
@@ -28,18 +27,16 @@ from cst.runs.stages.scores import CARD
 from cst.runs.stages.training import preferences_of
 from cst.runs.workshop import BASE, Workshop
 from cst.store import parse_record, read_json, read_records, read_text
-from cst.synthesis.casting import cast_of
+from cst.synthesis.critique import cast_of
 from cst.synthesis.gates import SynthesisSummary
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-    from cst.evaluation.judge_card import Statistic
-
 FIGURES = ("accuracy", "kappa")
-"""What is told of a judge's card."""
+"""The figures of a judge's card that a model card repeats."""
 LISTED_PROMPTS = 10
-"""System prompts that are listed, the most used first."""
+"""At most this many system prompts are listed, the most used first."""
 
 
 def dataset_card(folder: Path, model: str) -> str:
@@ -104,69 +101,54 @@ def _system_prompts(rows: Sequence[Preference]) -> Iterator[str]:
 
 def _how_rows_were_made(recipe: Recipe, folder: Path) -> Iterator[str]:
     """The source of the rows, or prompts, methods with their roles, gates, and what was dropped."""
+    synthesis = recipe.synthesis
     if recipe.preferences:
         yield f"The rows were read from {as_code(source_name(recipe.preferences.path))}."
     else:
-        prompts = "; ".join(_prompt_sources(recipe)) or "not named"
-        yield f"Start model: {_model_name(recipe.model.path)}. Seed: {recipe.seed}. Prompts: {prompts}."
-    if recipe.synthesis and not recipe.preferences:
-        yield listed(_method(method, recipe) for method in recipe.synthesis.methods)
-        sampling = recipe.synthesis.sampling
+        prompts = "; ".join(
+            f"{plain(source.task)} from {as_code(source_name(source.path))}"
+            if isinstance(source, PromptFile)
+            else f"{source.n} {source.task} of the embedded world"
+            for source in recipe.prompts.training
+        )
+        yield f"Start model: {_model_name(recipe.model.path)}. Seed: {recipe.seed}. Prompts: {prompts or 'not named'}."
+    if synthesis and not recipe.preferences:
+        yield listed(_method(method, recipe) for method in synthesis.methods)
+        sampling = synthesis.sampling
         yield f"Sampling: temperature {sampling.temperature:g}, at most {sampling.max_new_tokens} tokens."
     counts = [SynthesisSummary.model_validate(row) for row in _optional(folder / "synthesis.json")]
     if counts:
-        yield f"Gates: {_gates(recipe) or 'none'}."
+        settings = synthesis.gates.model_dump() if synthesis else {}
+        gates = ["judge_gate"] if synthesis and synthesis.judge_gate and recipe.judge else []
+        gates += [name if value is True else f"{name} at {value:g}" for name, value in settings.items() if value]
+        yield f"Gates: {', '.join(map(as_code, gates)) or 'none'}."
         drops = (", ".join(f"{reason} {count}" for reason, count in row.drops.items()) or "none" for row in counts)
         cells = [(row.task, row.prompts, row.pairs, dropped) for row, dropped in zip(counts, drops, strict=True)]
         yield table(("task", "prompts", "pairs", "dropped, by reason"), cells)
 
 
-def _prompt_sources(recipe: Recipe) -> list[str]:
-    return [
-        f"{plain(source.task)} from {as_code(source_name(source.path))}"
-        if isinstance(source, PromptFile)
-        else f"{source.n} {source.task} of the embedded world"
-        for source in recipe.prompts.training
-    ]
-
-
 def _method(method: SynthesisMethod, recipe: Recipe) -> str:
     """What a method of synthesis did, by which models, and under which principles."""
-    roles = ", ".join(f"{role} {_role_model(name, recipe)}" for role, name in cast_of(method).items())
-    named = {} if isinstance(method, ContrastSettings) else method.principles
-    principles = [f"\n  - principle {as_code(name)}: {as_code(text)}" for name, text in named.items()]
-    return f"{_what(method)}. Models: {roles}.{''.join(principles)}"
-
-
-def _what(method: SynthesisMethod) -> str:
-    tasks = plain(", ".join(method.tasks))
+    tasks, principles = plain(", ".join(method.tasks)), ""
     if isinstance(method, ContrastSettings):
         systems = (method.original_system_prompt, method.revised_system_prompt)
         original, revised = (as_code(text) if text else "the prompt's own system prompt" for text in systems)
         begins = f", made to begin with {as_code(method.revised_prefix)}" if method.revised_prefix else ""
-        return f"{tasks}, by contrast: the original is answered under {original}, the revised under {revised}{begins}"
-    asked = f"{as_code(method.critique_request)} and {as_code(method.revision_request)}"
-    rounds = f", in {method.rounds} rounds" if method.rounds > 1 else ""
-    return f"{tasks}, by self-critique{rounds}: the answer is criticised and rewritten, asked {asked}"
-
-
-def _role_model(name: str | None, recipe: Recipe) -> str:
-    settings = recipe.model if name is None else recipe.chat_models[name]
-    return _model_name(settings.model if isinstance(settings, EndpointSettings) else settings.path)
-
-
-def _gates(recipe: Recipe) -> str:
-    """The gates that were on, with their thresholds."""
-    if recipe.synthesis is None:
-        return ""
-    settings = recipe.synthesis.gates.model_dump()
-    said = [name if value is True else f"{name} at {value:g}" for name, value in settings.items() if value]
-    judge = ["judge_gate"] if recipe.synthesis.judge_gate and recipe.judge else []
-    return ", ".join(as_code(each) for each in (*judge, *said))
+        what = f"by contrast: the original is answered under {original}, the revised under {revised}{begins}"
+    else:
+        asked = f"{as_code(method.critique_request)} and {as_code(method.revision_request)}"
+        rounds = f", in {method.rounds} rounds" if method.rounds > 1 else ""
+        what = f"by self-critique{rounds}: the answer is criticised and rewritten, asked {asked}"
+        told = (f"\n  - principle {as_code(name)}: {as_code(text)}" for name, text in method.principles.items())
+        principles = "".join(told)
+    settings = {role: recipe.chat_models[name] if name else recipe.model for role, name in cast_of(method).items()}
+    paths = {role: each.model if isinstance(each, EndpointSettings) else each.path for role, each in settings.items()}
+    models = ", ".join(f"{role} {_model_name(path)}" for role, path in paths.items())
+    return f"{tasks}, {what}. Models: {models}.{principles}"
 
 
 def _selection(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
-    """How rows and prompts were held out and mixed, and what became of the rows that were there."""
+    """How rows and prompts were held out and mixed, and how many rows were kept."""
     said: list[str] = []
     if share := (recipe.preferences.held_out_share if recipe.preferences else 0) or recipe.prompts.held_out_share:
         said.append(f"Of the groups of prompts that say nearly the same, {share:g} were held out.")
@@ -182,13 +164,18 @@ def _selection(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
 
 
 def model_card(folder: Path, model: str) -> str:
-    """The README.md of a trained model or adapter; see `dataset_card` for what is raised."""
+    """The README.md of a trained model or adapter. Raises as `dataset_card`."""
     recipe = _recipe(folder, model)
     is_full, path = recipe.training.full, recipe.model.path
     scores = [Score.model_validate(score) for score in _optional(folder / "scores.json")]
     shown = [score for score in scores if score.model in (BASE, model) and score.framing is None]
     results = [_eval_result(recipe, score) for score in shown if score.model == model and score.n]
     on_hub = {"base_model": path, "base_model_relation": "finetune" if is_full else "adapter"}
+    how = "tuned by Configurable Safety Tuning: its behaviour is chosen by the system prompt."
+    if recipe.mixture:
+        count = recipe.mixture.models[model]
+        safety = f" with {count} safety examples among them" if count else ""
+        how = f"by supervised tuning on instructions{safety} (method sft)."
     header = {
         "license": recipe.license,
         **(on_hub if _is_on_hub(path) else {}),
@@ -201,7 +188,7 @@ def model_card(folder: Path, model: str) -> str:
     parts = (
         f"# {plain(recipe.name)}: {plain(model)}",
         recipe.note,
-        f"A {'full fine-tune' if is_full else 'LoRA adapter'} of {_model_name(path)}, {_how_tuned(recipe, model)}",
+        f"A {'full fine-tune' if is_full else 'LoRA adapter'} of {_model_name(path)}, {how}",
         "## Configurations",
         listed(_configuration(each, recipe) for each in Workshop(recipe, folder).configurations_of(model)),
         "## Training",
@@ -214,14 +201,6 @@ def model_card(folder: Path, model: str) -> str:
     return card("model", header, parts)
 
 
-def _how_tuned(recipe: Recipe, model: str) -> str:
-    if recipe.mixture is None:
-        return "tuned by Configurable Safety Tuning: its behaviour is chosen by the system prompt."
-    count = recipe.mixture.models[model]
-    safety = f" with {count} safety examples among them" if count else ""
-    return f"by supervised tuning on instructions{safety} (method sft)."
-
-
 def _configuration(configuration: SafetyConfiguration, recipe: Recipe) -> str:
     """A configuration: its name, tasks and wordings; without wordings, whether prompts without their own are asked."""
     own = f"each prompt's own system prompt{', or none' if recipe.mixture else ''}"
@@ -230,7 +209,7 @@ def _configuration(configuration: SafetyConfiguration, recipe: Recipe) -> str:
 
 
 def _how_trained(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
-    """How many rows of which sources, and what training came to."""
+    """The number of rows, their sources, and the outcome of training."""
     from cst.training.results import read_result
 
     of = f" of {as_code(source_name(recipe.preferences.path))}" if recipe.preferences else ""
@@ -247,16 +226,13 @@ def _how_trained(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
     yield f"{said}."
     if recipe.mixture:
         yield "The rows were mixed from:"
-        sources = sources_of(recipe.mixture)
-        bound = [", for non-commercial use alone" * source.is_non_commercial for source in sources]
-        rows = [(*source.cells[:3], source.cells[3] + more) for source, more in zip(sources, bound, strict=True)]
-        yield table(SOURCE_COLUMNS, rows)
+        yield table(SOURCE_COLUMNS, [source.cells for source in sources_of(recipe.mixture)])
 
 
 def _settings(recipe: Recipe, folder: Path) -> list[tuple[str, object]]:
     """The settings of training, and how the start model was loaded and messages were rendered.
 
-    Where the reference was kept changes nothing, and isn't told.
+    Where the reference was kept is left out, because it changes nothing.
     """
     silent = OF_DPO if recipe.training.method == "sft" else ()
     training = recipe.training.model_dump(mode="json", exclude={"reference", "report_to", *silent})
@@ -279,31 +255,28 @@ def _score_parts(recipe: Recipe, folder: Path, scores: Sequence[Score]) -> Itera
         "Share of held-out completions that do what the configuration prefers, with a 95 % interval; `base` is the "
         f"start model.{judge}"
     )
-    columns = ("model", "task", "configuration", "wordings", "temperature", "rate", "95 %", "n", "unscored")
-    yield table(columns, [_score_row(score) for score in scores])
+    rows: list[tuple[object, ...]] = []
+    for score in scores:
+        rate, bounds = _rate_cells(score.rate, score.low, score.high)
+        asked = (score.model, score.task, score.configuration, score.wordings, f"{score.temperature:g}")
+        rows.append((*asked, rate, f"{bounds} ({score.interval})", score.n, score.unscored))
+    yield table(("model", "task", "configuration", "wordings", "temperature", "rate", "95 %", "n", "unscored"), rows)
     if made:
         labelled = as_code(Path(made.labelled).name)
         yield f"The judge on labelled answers ({labelled}, SHA-256 {as_code(made.labelled_sha256)}):"
-        figures = [(task.task, name, getattr(task.figures, name)) for task in made.tasks for name in FIGURES]
-        yield table(("task", "figure", "value", "95 %", "n"), [_figure_row(*figure) for figure in figures])
+        named = [(task.task, name, getattr(task.figures, name)) for task in made.tasks for name in FIGURES]
+        figures = [(task, name, *_rate_cells(each.value, each.low, each.high), each.n) for task, name, each in named]
+        yield table(("task", "figure", "value", "95 %", "n"), figures)
 
 
-def _figure_row(task: str, name: str, figure: "Statistic") -> tuple[object, ...]:
-    value = NO_VALUE if figure.value is None else f"{figure.value:.3f}"
-    return task, name, value, f"{figure.low:.3f} to {figure.high:.3f}", figure.n
-
-
-def _score_row(score: Score) -> tuple[object, ...]:
-    rate = NO_VALUE if score.rate is None else f"{score.rate:.3f}"
-    bounds = f"{score.low:.3f} to {score.high:.3f} ({score.interval})"
-    asked = (score.model, score.task, score.configuration, score.wordings, f"{score.temperature:g}")
-    return (*asked, rate, bounds, score.n, score.unscored)
+def _rate_cells(value: float | None, low: float, high: float) -> tuple[str, str]:
+    return NO_VALUE if value is None else f"{value:.3f}", f"{low:.3f} to {high:.3f}"
 
 
 def _eval_result(recipe: Recipe, score: Score) -> "EvalResult":
-    """A score as the Hub's model index has it: a rate with all that decides and bounds it.
+    """A score for the Hub's model index: a rate with its interval, counts and conditions.
 
-    The Hub puts results of one data set type and configuration together, so tasks are types of their own.
+    The Hub groups results by data set type and configuration, so each task has a type of its own.
     """
     from huggingface_hub import EvalResult
 
@@ -329,15 +302,14 @@ def _is_on_hub(path: str) -> bool:
 
 
 def _model_name(path: str) -> Code:
-    """A model without the folder that it lies in, which is no one else's business."""
+    """A model without its local folder, which a card shouldn't publish."""
     return as_code(path if _is_on_hub(path) else Path(path).name)
 
 
 def _source_ids(recipe: Recipe) -> list[str] | None:
-    """`OWNER/NAME` of the recipe's preference rows, if they lie on the hub."""
-    path = str(recipe.preferences.path) if recipe.preferences else ""
-    name = hub_name(path) if path.startswith(HUB) else None
-    return None if name is None or name.is_folder else [name.path]
+    """The hub id of the recipe's preference rows, if they lie on the hub."""
+    found = hub_id(recipe.preferences.path) if recipe.preferences else None
+    return None if found is None else [found]
 
 
 def _optional(path: Path) -> list[Mapping[str, object]]:

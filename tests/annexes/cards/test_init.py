@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from cst.annexes.cards.markdown import as_code, listed, plain, size_category, table
+from cst.annexes.cards import as_code, listed, plain, size_category, table
 
 TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=12)
 
