@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from cst.evaluation.error_correction import corrected
-from cst.evaluation.judge_card import LabelledAnswer, task_cards
+from cst.evaluation.judge_card import LabelledAnswer, corrected, task_cards
 from cst.intervals import wilson
 from cst.judges import Candidate, Opinion
 from cst.records import Prompt, Side

@@ -1,8 +1,8 @@
 """95 % intervals for rates and differences, and agreement beyond chance (kappa).
 
-Wilson intervals for counts and Newcombe intervals for pairs take answers as independent. Prompts that share a frame or
-an item are not: `effective_n` says how many independent answers they are worth, and the same interval is then computed
-for that many. This file knows numbers, labels and group names, not where they come from.
+Wilson intervals for counts and Newcombe intervals for pairs take answers as independent. Answers to prompts that share
+a frame or an item are not: `effective_n` gives the number of independent answers with the same precision, and the same
+interval is then computed for that number. This file knows numbers, labels and group names, not where they come from.
 """
 
 from collections import Counter, defaultdict
@@ -24,12 +24,12 @@ IntervalMethod = Literal["wilson", "newcombe", "bootstrap", "grouped_wilson", "g
 """`grouped_...`: of an effective n below n. A `cluster_bootstrap` stands in files of earlier versions only."""
 
 GROUPED: frozenset[IntervalMethod] = frozenset(("grouped_wilson", "grouped_newcombe", "cluster_bootstrap"))
-"""The methods that know which prompts hang together."""
+"""The methods that take into account which prompts are correlated."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a rate or difference lies at 95 %, and the method that says so."""
+    """The 95 % interval of a rate or difference, and the method that gave it."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ class Interval:
 
     @property
     def width(self) -> float:
-        """What lies between low and high."""
+        """The distance from low to high."""
         return self.high - self.low
 
 

@@ -11,7 +11,7 @@ from made_for_evaluation import CONFIGURATIONS, HARMLESS, HONEST, PERSONA, UNCEN
 from cst.chat.base import ScriptedChat
 from cst.doors import open_workshop
 from cst.errors import DataError
-from cst.evaluation.framings import EXCHANGES, FAMILIES, TRANSLATIONS, after_exchanges, framed, framings_of, override
+from cst.evaluation.framings import EXCHANGES, FAMILIES, after_exchanges, framed, framings_of, override, translations
 from cst.evaluation.generation import ask, completion_requests
 from cst.evaluation.scores import score
 from cst.judges import judge
@@ -24,6 +24,7 @@ from models.families import Family, conversation, tokenizer_of
 
 ROOT = Path(__file__).parents[2]
 RECIPES = (*sorted((ROOT / "recipes").glob("*.yaml")), ROOT / "src/cst/miniature/recipe.yaml")
+TRANSLATIONS = translations()
 LANGUAGES = pytest.mark.parametrize("family", TRANSLATIONS)
 
 
@@ -31,13 +32,13 @@ def test_what_shipped_configurations_are_told_has_a_translation(tmp_path):
     configurations = [c for path in RECIPES for c in open_workshop(load_recipe(path), tmp_path).configurations]
     told = {c.wordings[0] for c in configurations if c.wordings}
     assert len(told) > 4
-    for family, translations in TRANSLATIONS.items():
-        assert told <= translations.keys(), family
+    for family, translated in TRANSLATIONS.items():
+        assert told <= translated.keys(), family
 
 
 def test_the_languages_are_those_of_the_overrides_and_have_the_same_wordings():
     assert list(TRANSLATIONS) == ["in_german", "in_french", "in_spanish"]
-    assert len({tuple(translations) for translations in TRANSLATIONS.values()}) == 1
+    assert len({tuple(translated) for translated in TRANSLATIONS.values()}) == 1
 
 
 @LANGUAGES
@@ -54,7 +55,7 @@ def test_a_translation_ends_as_its_wording_does(family):
 
 def test_no_language_says_it_in_the_words_of_another():
     for english in TRANSLATIONS["in_german"]:
-        assert len({translations[english] for translations in TRANSLATIONS.values()}) == len(TRANSLATIONS)
+        assert len({translated[english] for translated in TRANSLATIONS.values()}) == len(TRANSLATIONS)
 
 
 SYSTEM, OTHER = "You are a {prompt} of few words.", "You are an assistant that {never} rests."

@@ -10,13 +10,13 @@ from statsmodels.stats.proportion import proportion_confint
 from cst.evaluation.judge_card import (
     SUFFIXES,
     Confusion,
-    Figures,
     LabelledAnswer,
     SideCounts,
+    Statistics,
     TaskCard,
-    figures,
     panel_agreement,
     rate,
+    statistics_of,
     task_cards,
 )
 from cst.judges import REFUSED, Candidate, Opinion, judge
@@ -29,8 +29,8 @@ def side(right: int, wrong: int, unscored: int = 0) -> SideCounts:
     return SideCounts(right=right, wrong=wrong, unscored=unscored, refused=0)
 
 
-def made(original: SideCounts, revised: SideCounts, positive: Side = Side.ORIGINAL) -> Figures:
-    return figures(Confusion(original=original, revised=revised), positive)
+def made(original: SideCounts, revised: SideCounts, positive: Side = Side.ORIGINAL) -> Statistics:
+    return statistics_of(Confusion(original=original, revised=revised), positive)
 
 
 def test_every_figure_by_hand() -> None:
@@ -96,7 +96,7 @@ def test_one_class_alone_leaves_figures_undefined_and_says_why(present: Side) ->
 def test_nothing_scored_defines_nothing() -> None:
     found = made(side(0, 0, unscored=4), side(0, 0))
 
-    for name in Figures.model_fields:
+    for name in Statistics.model_fields:
         figure = getattr(found, name)
         assert (figure.value, figure.n) == (None, 0)
         assert figure.undefined

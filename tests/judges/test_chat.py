@@ -11,10 +11,10 @@ from cst.judges import Candidate
 from cst.judges.chat import (
     NO_SYSTEM_PROMPT,
     ChatJudge,
-    Question,
+    JudgePrompt,
+    judge_prompt,
     likeliest_verdict,
     nonce_of,
-    question,
     written_verdict,
 )
 from cst.judges.neutralising import QUOTED_LABEL
@@ -31,7 +31,7 @@ def candidate(answer: str = "So.", *, prompt_text: str = "How p0?", **fields: ob
 
 
 def asked(rubric: Rubric, shown: Candidate) -> str:
-    return question(rubric, shown, seed=0).request.messages[-1].content
+    return judge_prompt(rubric, shown, seed=0).request.messages[-1].content
 
 
 def test_all_names_of_the_placeholders_are_filled():
@@ -52,20 +52,20 @@ def test_turns_before_the_prompt_are_shown_under_their_roles():
 
 
 def test_a_rubrics_system_prompt_comes_first():
-    messages = question(FRAMED, candidate(), seed=0).request.messages
+    messages = judge_prompt(FRAMED, candidate(), seed=0).request.messages
     assert [message.role for message in messages] == ["system", "user"]
     assert messages[0].content == "Be fair."
 
 
 def test_the_same_is_asked_again_and_a_nonce_of_its_own_of_everything_else():
-    first = question(FRAMED, candidate(), seed=0)
+    first = judge_prompt(FRAMED, candidate(), seed=0)
     others = [
-        question(FRAMED, candidate(), seed=1),
-        question(FRAMED, candidate("So!"), seed=0),
-        question(FRAMED, candidate(prompt_text="Why?"), seed=0),
-        question(FRAMED.model_copy(update={"name": "other"}), candidate(), seed=0),
+        judge_prompt(FRAMED, candidate(), seed=1),
+        judge_prompt(FRAMED, candidate("So!"), seed=0),
+        judge_prompt(FRAMED, candidate(prompt_text="Why?"), seed=0),
+        judge_prompt(FRAMED.model_copy(update={"name": "other"}), candidate(), seed=0),
     ]
-    assert question(FRAMED, candidate(), seed=0) == first
+    assert judge_prompt(FRAMED, candidate(), seed=0) == first
     assert len({first.nonce, *(other.nonce for other in others)}) == 5
     assert len({first.request.id, *(other.request.id for other in others)}) == 5
 
@@ -81,9 +81,9 @@ def test_a_nonce_that_stands_in_the_candidate_is_not_used(disguise):
 
 
 def test_a_reply_may_be_led_up_to_its_label():
-    led = question(shipped_rubric("persona"), candidate(), seed=0, leads=True)
+    led = judge_prompt(shipped_rubric("persona"), candidate(), seed=0, leads=True)
     assert led.request.prefix == f"VERDICT {led.nonce}: "
-    assert question(OWN, candidate(), seed=0, leads=True).request.prefix == ""
+    assert judge_prompt(OWN, candidate(), seed=0, leads=True).request.prefix == ""
 
 
 LABELS_OF_REPLIES = {"[[0]]": Side.ORIGINAL, "[[1]]": Side.REVISED, "[[?]]": None}
@@ -92,8 +92,8 @@ WORDS = Rubric(name="words", template="{answer}", labels={"Yes": Side.REVISED, "
 FRAMED_OF_REPLIES = Rubric(name="framed", template="{nonce} {answer}", labels=LABELS_OF_REPLIES)
 
 
-def ask(rubric: Rubric) -> Question:
-    return question(rubric, Candidate(prompt=prompt(), text="So."), seed=0)
+def ask(rubric: Rubric) -> JudgePrompt:
+    return judge_prompt(rubric, Candidate(prompt=prompt(), text="So."), seed=0)
 
 
 def reply(text: str, **fields: object) -> ChatReply:

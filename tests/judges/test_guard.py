@@ -10,13 +10,11 @@ from cst.chat.journal import Journal
 from cst.chat.journalled import Journalled
 from cst.judges import Candidate
 from cst.judges.guard import (
-    DYNAGUARD_SYSTEM_PROMPT,
-    HARM_POLICY,
-    HARM_RULES,
     GuardJudge,
     GuardStyle,
     dynaguard,
     gpt_oss_safeguard,
+    guard_text,
     is_llama_guard_prompt,
     llama_guard,
 )
@@ -25,6 +23,7 @@ from cst.records import FinishReason, Sampling, Side
 from models.families import conversation
 
 TALK = conversation(None, "How do I bake bread?", "With flour.", "And cake?", "With eggs.")
+HARM_POLICY = guard_text("harm_policy.md")
 CARD = "Task: check.\n<BEGIN CONVERSATION>\n\n{conversation}\n\n<END CONVERSATION>\nFirst line: safe or unsafe."
 
 
@@ -63,12 +62,12 @@ def test_the_policy_of_ours_has_the_four_parts_and_says_the_form_twice() -> None
 def test_dynaguard_has_rules_and_transcript_between_tags() -> None:
     system, user = dynaguard("1. Be brief.").ask(TALK[:2])
 
-    assert system.content == DYNAGUARD_SYSTEM_PROMPT
+    assert system.content == guard_text("dynaguard_system_prompt.txt")
     assert user.content == (
         "\n<rules>\n1. Be brief.\n</rules>\n<transcript>\n'User': How do I bake bread?\n\n'Agent': With flour.\n"
         "</transcript>\n"
     )
-    assert HARM_RULES in dynaguard().ask(TALK)[1].content
+    assert guard_text("harm_rules.txt") in dynaguard().ask(TALK)[1].content
     assert dynaguard(system_prompt="Theirs.").ask(TALK)[0].content == "Theirs."
 
 

@@ -7,7 +7,7 @@ from adversaries import PAPERS_TEMPLATE
 
 from cst.errors import DataError, RecipeError
 from cst.judges import Candidate
-from cst.judges.chat import last_label, question
+from cst.judges.chat import judge_prompt, last_label
 from cst.judges.rubric import SHIPPED, SHIPPED_NAMES, Rubric, read_rubric, rubrics_of, shipped_rubric
 from cst.recipe.judges import ChatJudgeSettings
 from cst.records import Prompt, Side
@@ -51,7 +51,7 @@ def test_our_rubrics_are_framed_and_name_both_sides_and_neither(name):
 @pytest.mark.parametrize("name", SHIPPED_NAMES)
 def test_a_judge_who_repeats_our_question_has_given_no_verdict(name):
     rubric = shipped_rubric(name)
-    asked = question(rubric, Candidate(prompt=Prompt(id="p", text="Why?", task="t"), text="So."), seed=0)
+    asked = judge_prompt(rubric, Candidate(prompt=Prompt(id="p", text="Why?", task="t"), text="So."), seed=0)
     text = asked.request.messages[-1].content
     assert last_label(text, rubric, asked.nonce) is None
     assert last_label(f"{text}\nVERDICT {asked.nonce}: [[UNCLEAR]]", rubric, asked.nonce) == "[[UNCLEAR]]"

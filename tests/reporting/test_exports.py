@@ -29,7 +29,7 @@ from cst.reporting.exports import (
     write_tables,
 )
 from cst.reporting.figures import ROLES, Drawing
-from cst.reporting.report import sections
+from cst.reporting.sections import sections
 from cst.reporting.tables import Counts, Difference, Heading, Rate, Table
 
 SPECIAL = "\\&%$#_{}~^-'`,<>!?[]*\N{DAGGER}\N{MINUS SIGN}\N{EN DASH} ab"

@@ -5,7 +5,7 @@ import pytest
 from cst.records import Score
 from cst.reporting import score_tables
 from cst.reporting.evidence import read_evidence
-from cst.reporting.tables import Heading, Rate, Table
+from cst.reporting.tables import Difference, Heading, Rate, Table
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +94,69 @@ def test_without_a_configuration_the_note_says_what_counts(scores) -> None:
 
 def test_no_score_is_left_out_of_the_full_list(scores) -> None:
     assert len(score_tables.every_score(scores).rows) == len(scores)
+
+
+def test_table_iii_has_sets_averages_and_changes(run: Path) -> None:
+    table = score_tables.table_iii(read_evidence(run).capability)
+    assert table is not None
+    assert table.columns == (
+        *("model", "arc_challenge", "mmlu", "truthfulqa_mc2", "average", "average without truthfulqa_mc2"),
+    )
+    kinds = [row.text if isinstance(row, Heading) else type(row[1]) for row in table.rows]
+    assert kinds == ["this run", Rate, Rate, Rate, "change against the start model, same items", Difference, Difference]
+    assert "arc_challenge, mmlu, truthfulqa_mc2: acc, 0 worked examples. The mean" in table.note
+    assert "through the chat template" in table.note
+
+
+def test_the_average_without_truthfulness_leaves_just_that_out(run: Path) -> None:
+    scores = [score for score in read_evidence(run).capability if score.model == "base"]
+    table = score_tables.table_iii(scores)
+    assert table is not None
+    row = table.rows[1]
+    assert not isinstance(row, Heading)
+    values = [cell.value for cell in row[1:] if isinstance(cell, Rate)]
+    arc, mmlu, truthful, average, without = [value for value in values if value is not None]
+    assert abs(average - (arc + mmlu + truthful) / 3) < 1e-12
+    assert abs(without - (arc + mmlu) / 2) < 1e-12
+
+
+def test_the_change_of_an_average_is_the_average_of_the_changes(run: Path) -> None:
+    scores = read_evidence(run).capability
+    table = score_tables.table_iii(scores)
+    assert table is not None
+    changes = [row for row in table.rows if not isinstance(row, Heading) and isinstance(row[1], Difference)]
+    assert [row[0] for row in changes] == ["DPO", "CST"]
+    for row in changes:
+        arc, mmlu, truthful, average, without = (cell.value or 0 for cell in row[1:] if isinstance(cell, Difference))
+        assert abs(average - (arc + mmlu + truthful) / 3) < 1e-12
+        assert abs(without - (arc + mmlu) / 2) < 1e-12
+
+
+def test_a_share_has_no_items_gained_and_lost(run: Path) -> None:
+    table = score_tables.table_iii(read_evidence(run).capability)
+    assert table is not None
+    last = table.rows[-1]
+    assert not isinstance(last, Heading)
+    assert "gained" in str(last[1])
+    assert "gained" not in str(last[3])
+
+
+def test_the_papers_averages_are_the_averages_of_its_columns() -> None:
+    for row in score_tables.table_iii_of_the_paper().rows:
+        if not isinstance(row, Heading):
+            arc, hellaswag, mmlu, truthful, average, without = (float(str(cell)) for cell in row[1:])
+            assert abs(average - (arc + hellaswag + mmlu + truthful) / 4) < 0.051
+            assert abs(without - (arc + hellaswag + mmlu) / 3) < 0.051
+
+
+def test_paired_tests_first_wordings_first(run: Path) -> None:
+    tests = read_evidence(run).tests
+    short, full = score_tables.paired_tests(tests), score_tables.paired_tests(tests, first_only=False)
+    assert short is not None
+    assert full is not None
+    assert len(full.rows) == len(tests) + 3
+    assert len(short.rows) < len(full.rows)
+    assert [row.text for row in short.rows if isinstance(row, Heading)] == [
+        *("DPO against base", "CST against base", "CST against DPO"),
+    ]
+    assert score_tables.paired_tests([]) is None

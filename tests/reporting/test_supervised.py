@@ -14,7 +14,8 @@ from cst.evaluation.sweep import Sweep
 from cst.reporting.evidence import Evidence, TrainingStep, read_evidence
 from cst.reporting.exports import write_results
 from cst.reporting.figures import Drawing, style
-from cst.reporting.report import console_tables, render_report, sections
+from cst.reporting.report import console_tables, render_report
+from cst.reporting.sections import sections, sweep_sections, training_section
 from cst.reporting.supervised import (
     best_sentence,
     changes_table,
@@ -24,9 +25,7 @@ from cst.reporting.supervised import (
     means_table,
     rates_table,
     sweep_curves,
-    sweep_sections,
     topics_table,
-    training_section,
 )
 from cst.reporting.tables import NOT_MEASURED, Difference, Heading, Rate, Table
 

@@ -29,7 +29,7 @@ from cst.preferences.files import RowFault
 from cst.preferences.rows import BadRow, FoundRow, Row, optional_text_of, read_rows, text_of
 from cst.recipe import Recipe
 from cst.records import Prompt, Side
-from cst.reporting.further_tables import card_table
+from cst.reporting.judge_tables import card_table
 from cst.runs.folder import RunFolder, reject_another_recipe
 from cst.runs.stages.scores import CARD, judge_fingerprint
 from cst.store import fingerprint_of_file, write_json

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from cst.errors import DataError
 from cst.evaluation.comparisons import mcnemar, paired_counts
-from cst.intervals import Interval, IntervalMethod, bootstrap, newcombe, wilson
+from cst.evaluation.scores import Count
+from cst.intervals import IntervalMethod, bootstrap, newcombe, wilson
 from cst.records import Record, Text
 
-Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Difference = Annotated[float, Field(ge=-1, le=1)]
 
@@ -104,7 +104,7 @@ def capability_scores(groups: Iterable[Sequence[CapabilityAnswer]], *, base: str
 
 def _score(asked: AskedSet, values: Mapping[ItemKey, float | None], change: CapabilityChange | None) -> CapabilityScore:
     scored = [value for value in values.values() if value is not None]
-    interval = _interval(scored)
+    interval = wilson(round(sum(scored)), len(scored)) if _is_binary(scored) else bootstrap(scored)
     return CapabilityScore(
         **asked.model_dump(),
         mean=sum(scored) / len(scored) if scored else None,
@@ -115,10 +115,6 @@ def _score(asked: AskedSet, values: Mapping[ItemKey, float | None], change: Capa
         interval=interval.method,
         change=change,
     )
-
-
-def _interval(values: Sequence[float]) -> Interval:
-    return wilson(round(sum(values)), len(values)) if _is_binary(values) else bootstrap(values)
 
 
 def _is_binary(values: Iterable[float]) -> bool:
@@ -142,18 +138,15 @@ def changed(
     if not pairs:
         return None
     differences = [a - b for a, b in pairs]
-    mean = sum(differences) / len(pairs)
-    if not _is_binary(value for pair in pairs for value in pair):
-        interval = bootstrap(differences)
-        return CapabilityChange(against=base, difference=mean, low=interval.low, high=interval.high)
     counts = paired_counts([(a == 1, b == 1) for a, b in pairs])
-    interval = newcombe(counts)
+    is_binary = _is_binary(value for pair in pairs for value in pair)
+    interval = newcombe(counts) if is_binary else bootstrap(differences)
     return CapabilityChange(
         against=base,
-        difference=mean,
+        difference=sum(differences) / len(pairs),
         low=interval.low,
         high=interval.high,
-        only_model=counts.only_a,
-        only_against=counts.only_b,
-        p_value=mcnemar(counts.only_a, counts.only_b),
+        only_model=counts.only_a if is_binary else None,
+        only_against=counts.only_b if is_binary else None,
+        p_value=mcnemar(counts.only_a, counts.only_b) if is_binary else None,
     )

@@ -1,6 +1,9 @@
-"""Two models on the same prompts: exact paired tests, the difference with its interval, and the power to see one."""
+"""Two models on the same prompts: exact paired tests, the difference with its interval, and the power to see one.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+This file knows outcomes and counts. It does not know which models a run compares, or how a test is shown.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, lgamma, log, sqrt
 from statistics import NormalDist
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cst.errors import DataError
-from cst.evaluation.scores import Cell, Outcome, by_cell, outcomes
+from cst.evaluation.scores import Cell, Count, Outcome, by_cell, outcomes
 from cst.intervals import IntervalMethod, PairedCounts, effective_n, newcombe, quantile, wilson
 from cst.records import (
     NOT_WRITTEN_IF_NONE,
@@ -23,8 +26,6 @@ from cst.records import (
     Verdict,
     WordingKind,
 )
-
-Count = Annotated[int, Field(ge=0)]
 
 
 class PairedTest(Record):
@@ -82,19 +83,15 @@ def compare(
 def compare_cells(among: Sequence[tuple[Cell, Sequence[Outcome]]], *, model_a: str, model_b: str) -> list[PairedTest]:
     """The same, of outcomes that were put together by cell before. Raises as `compare`."""
     cells = dict(among)
+    known = sorted({cell.model for cell in cells})
     for model in (model_a, model_b):
-        if all(cell.model != model for cell in cells):
-            raise DataError(f"model {model!r} has no completions to compare; it is none of {_models(cells)}")
-    tests: list[PairedTest] = []
-    for cell, ours in cells.items():
-        theirs = cells.get(cell._replace(model=model_b))
-        if cell.model == model_a and theirs is not None:
-            tests.append(_test(cell, model_b, _paired(cell, ours, theirs)))
-    return tests
-
-
-def _models(cells: Iterable[Cell]) -> str:
-    return ", ".join(sorted({cell.model for cell in cells}))
+        if model not in known:
+            raise DataError(f"model {model!r} has no completions to compare; it is none of {', '.join(known)}")
+    return [
+        _test(cell, model_b, _paired(cell, ours, theirs))
+        for cell, ours in cells.items()
+        if cell.model == model_a and (theirs := cells.get(cell._replace(model=model_b))) is not None
+    ]
 
 
 def _paired(cell: Cell, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> list[tuple[Outcome, Outcome]]:
@@ -110,21 +107,16 @@ def _paired(cell: Cell, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> l
 
 
 def _test(cell: Cell, model_b: str, pairs: Sequence[tuple[Outcome, Outcome]]) -> PairedTest:
-    scored = [
-        (a.followed, b.followed, a.completion.prompt.groups)
-        for a, b in pairs
-        if a.followed is not None and b.followed is not None
-    ]
-    counts = paired_counts([(a, b) for a, b, _ in scored])
-    differences = [float(a) - float(b) for a, b, _ in scored]
-    interval = newcombe(counts, effective_n(differences, [groups for _, _, groups in scored]))
+    scored = [(a, b) for a, b in pairs if a.followed is not None and b.followed is not None]
+    followed = [(bool(a.followed), bool(b.followed)) for a, b in scored]
+    counts = paired_counts(followed)
+    differences = [float(a) - float(b) for a, b in followed]
+    interval = newcombe(counts, effective_n(differences, [a.completion.prompt.groups for a, _ in scored]))
+    place = cell._asdict()
     return PairedTest(
-        model_a=cell.model,
+        model_a=place.pop("model"),
         model_b=model_b,
-        task=cell.task,
-        configuration=cell.configuration,
-        wordings=cell.wordings,
-        temperature=cell.temperature,
+        **place,
         n=counts.n,
         unscored=len(pairs) - counts.n,
         only_a=counts.only_a,
@@ -134,7 +126,6 @@ def _test(cell: Cell, model_b: str, pairs: Sequence[tuple[Outcome, Outcome]]) ->
         low=interval.low,
         high=interval.high,
         interval=interval.method,
-        framing=cell.framing,
     )
 
 
@@ -150,7 +141,7 @@ def paired_counts(pairs: Sequence[tuple[bool, bool]]) -> PairedCounts:
 
 POWER = 0.8
 RATE = 0.9
-"""The rate that a difference is told from where none is named: near what tuned models reach."""
+"""The rate that differences are measured from where none is named: near what tuned models reach."""
 DISCORDANCE = 0.1
 """The share of prompts on which two models differ, where none is named."""
 

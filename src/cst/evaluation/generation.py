@@ -1,11 +1,12 @@
-"""Held-out prompts to completions, in a paired design: every prompt under every configuration that speaks of its task.
+"""Held-out prompts to completions, in a paired design: every prompt under every configuration of its task.
 
 Beside the configurations stand rows that name none: no system prompt (`none`), a neutral one (`neutral`), and one of
 another kind (`unknown`). This file doesn't know how a model answers, nor what an answer is worth.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from itertools import cycle
 
 from cst.chat.asking import complete
 from cst.chat.base import ChatModel, ChatRequest
@@ -13,9 +14,6 @@ from cst.errors import DataError
 from cst.records import Completion, Framing, Message, Prompt, Record, SafetyConfiguration, Sampling, Text, WordingKind
 
 DEFAULT_WORDINGS: tuple[WordingKind, ...] = ("canonical",)
-
-WithoutConfiguration = Mapping[WordingKind, Sequence[str | None]]
-"""System prompts that name no configuration, by the kind of wording that asks for them."""
 
 
 class PlannedCompletion(Record):
@@ -47,80 +45,59 @@ def completion_requests(
     `canonical` asks under a configuration's first wording; one without wordings is asked of the prompts that bring a
     system prompt of their own, under that (with `own_or_none`, for supervised tuning, also of the others, under none);
     `held_out` and `unseen` go round the configuration's lists, prompt by prompt; `none`, `neutral` and `unknown` ask
-    each prompt once more without any configuration, and bear these names as their configuration's.
+    each prompt once more without any configuration; the configuration of these rows is that word.
 
     Raises:
         DataError: the same id twice, wordings that nobody has, or a prompt without the system prompt it needs.
     """
-    planned: list[PlannedCompletion] = []
-    others: WithoutConfiguration = {
+    others: dict[WordingKind, Sequence[str | None]] = {
         "none": (None,),
         "neutral": neutral_system_prompts,
         "unknown": unknown_system_prompts,
     }
+    tasks = {task for configuration in configurations for task in configuration.tasks}
+    planned: list[PlannedCompletion] = []
     for kind in dict.fromkeys(wordings):
-        rows = list(_rows(kind, prompts, configurations, others, own_or_none))
-        if not rows and kind in ("held_out", "unseen"):
+        if kind in others:
+            rows = _in_turn([prompt for prompt in prompts if prompt.task in tasks], kind, kind, others[kind])
+            wanted = f"name some in generation.{kind}_system_prompts"
+        else:
+            rows = [row for each in configurations for row in _under(each, kind, prompts, own_or_none)]
+            wanted = f"but no configuration has {kind}_wordings; add some"
+        if (kind in others and not others[kind]) or (kind in ("held_out", "unseen") and not rows):
+            raise DataError(f"generation.wordings asks for {kind!r}; {wanted}")
+        planned += rows
+    for id, times in Counter(row.request.id for row in planned).items():
+        if times > 1:
             raise DataError(
-                f"generation.wordings asks for {kind!r}, but no configuration has {kind}_wordings; add some"
+                f"{times} completions would be called {id!r}; give prompts and configurations ids of their own"
             )
-        planned.extend(rows)
-    _reject_equal_ids(planned)
     return planned
 
 
-def _rows(
-    kind: WordingKind,
-    prompts: Sequence[Prompt],
-    configurations: Sequence[SafetyConfiguration],
-    others: WithoutConfiguration,
-    own_or_none: bool,
-) -> Iterator[PlannedCompletion]:
-    if kind in others:
-        tasks = {task for configuration in configurations for task in configuration.tasks}
-        texts = _named(kind, others[kind])
-        for index, prompt in enumerate(prompt for prompt in prompts if prompt.task in tasks):
-            yield _planned(prompt, kind, kind, texts[index % len(texts)])
-        return
-    for configuration in configurations:
-        texts = _wordings(configuration, kind)
-        asked = [prompt for prompt in prompts if prompt.task in configuration.tasks]
-        if not texts and kind == "canonical":
-            yield from _under_their_own(asked, configuration, own_or_none)
-        for index, prompt in enumerate(asked if texts else ()):
-            yield _planned(prompt, configuration.name, kind, texts[index % len(texts)])
-
-
-def _named(kind: WordingKind, texts: Sequence[str | None]) -> Sequence[str | None]:
-    if not texts:
-        raise DataError(f"generation.wordings asks for {kind!r}; name some in generation.{kind}_system_prompts")
-    return texts
-
-
-def _wordings(configuration: SafetyConfiguration, kind: WordingKind) -> Sequence[str]:
-    match kind:
-        case "canonical":
-            return configuration.wordings[:1]
-        case "held_out":
-            return configuration.held_out_wordings
-        case "unseen":
-            return configuration.unseen_wordings
-        case _:
-            return ()
-
-
-def _under_their_own(
-    prompts: Sequence[Prompt], configuration: SafetyConfiguration, own_or_none: bool
-) -> Iterator[PlannedCompletion]:
-    """The prompts that bring a system prompt, as personas do: in some data not all of a task's prompts do."""
-    own = [prompt for prompt in prompts if own_or_none or prompt.system_prompt is not None]
-    if prompts and not own:
+def _under(
+    configuration: SafetyConfiguration, kind: WordingKind, prompts: Sequence[Prompt], own_or_none: bool
+) -> list[PlannedCompletion]:
+    asked = [prompt for prompt in prompts if prompt.task in configuration.tasks]
+    if kind != "canonical" or configuration.wordings:
+        c = configuration
+        texts = {"canonical": c.wordings[:1], "held_out": c.held_out_wordings, "unseen": c.unseen_wordings}[kind]
+        return _in_turn(asked, configuration.name, kind, texts)
+    # Prompts that bring a system prompt, as personas do: in some data not all of a task's prompts do.
+    own = [prompt for prompt in asked if own_or_none or prompt.system_prompt is not None]
+    if asked and not own:
         raise DataError(
-            f"none of {len(prompts)} prompts, such as {prompts[0].id!r}, has a system prompt of its own, and "
+            f"none of {len(asked)} prompts, such as {asked[0].id!r}, has a system prompt of its own, and "
             f"configuration {configuration.name!r} has no wordings: give one of them a system prompt"
         )
-    for prompt in own:
-        yield _planned(prompt, configuration.name, "canonical", prompt.system_prompt)
+    return [_planned(prompt, configuration.name, kind, prompt.system_prompt) for prompt in own]
+
+
+def _in_turn(
+    prompts: Sequence[Prompt], configuration: str, kind: WordingKind, texts: Sequence[str | None]
+) -> list[PlannedCompletion]:
+    """Each prompt under the next of the texts; none where there is no text."""
+    return [_planned(prompt, configuration, kind, text) for prompt, text in zip(prompts, cycle(texts), strict=False)]
 
 
 def _planned(prompt: Prompt, configuration: str, kind: WordingKind, system_prompt: str | None) -> PlannedCompletion:
@@ -132,14 +109,6 @@ def _planned(prompt: Prompt, configuration: str, kind: WordingKind, system_promp
         system_prompt=system_prompt,
         wordings=kind,
     )
-
-
-def _reject_equal_ids(planned: Sequence[PlannedCompletion]) -> None:
-    for id, times in Counter(row.request.id for row in planned).items():
-        if times > 1:
-            raise DataError(
-                f"{times} completions would be called {id!r}; give prompts and configurations ids of their own"
-            )
 
 
 def generate(
@@ -176,7 +145,7 @@ def ask(
     """Everything that is planned, answered; greedily, unless `sampling` says otherwise.
 
     A completion's id is `MODEL/T=TEMPERATURE/PROMPT/CONFIGURATION/WORDINGS`, and the framing where it has one;
-    `model_name` stands for the chat's name.
+    `model_name` replaces the chat's name.
     """
     sampling = sampling or Sampling()
     name = model_name or chat.name
@@ -186,16 +155,11 @@ def ask(
     return [
         Completion(
             id=f"{prefix}/{row.request.id}",
-            prompt=row.prompt,
-            configuration=row.configuration,
-            system_prompt=row.system_prompt,
-            wordings=row.wordings,
             model=name,
             temperature=sampling.temperature,
             text=reply.text,
             finish_reason=reply.finish_reason,
-            framing=row.framing,
-            asked=row.asked,
+            **{field: value for field, value in row if field != "request"},
         )
         for row, reply in zip(planned, replies, strict=True)
     ]

@@ -1,4 +1,7 @@
-"""Capability sets answered through lm-eval in this process, with prompts from our renderer."""
+"""Capability sets answered through lm-eval in this process, with prompts from our renderer.
+
+This file owns what lm-eval is asked and how its answers are read. It does not know what an answer scores.
+"""
 
 import copy
 import logging
@@ -159,7 +162,7 @@ def _checked(name: str, metric: str, tasks: Sequence[Task]) -> CapabilitySet:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Without lm-eval's bars (ours stands for them), and its remarks on being handed a model or rows."""
+    """Silence lm-eval's progress bars (ours replaces them), and its remarks on being given a model or rows."""
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -186,7 +189,6 @@ class RenderedPrompt(str):
 
 _Untyped: Any = HFLM  # its decorator hides the class from type checkers
 
-
 _Request: TypeAlias = tuple[tuple[str, str], list[int], list[int]]
 """A prompt and a choice: their texts, the prompt's tokens, the choice's tokens."""
 
@@ -206,7 +208,7 @@ class HarnessModel(_Untyped):
         """What the renderer writes for a conversation that ends with a question.
 
         Raises:
-            RenderingError: The template refuses or drops a turn, or the task begins the answer itself.
+            RenderingError: The template rejects or drops a turn, or the task begins the answer itself.
         """
         messages = tuple(Message.model_validate(turn) for turn in chat_history)
         return RenderedPrompt(self._renderer.text(messages), messages)
@@ -215,13 +217,11 @@ class HarnessModel(_Untyped):
         self, context: str, continuation: str
     ) -> tuple[list[int], list[int]]:
         """Tokens of a prompt and of one choice."""
-        if isinstance(context, RenderedPrompt) and self._quotes_control(context.messages, continuation):
-            sequence = self._renderer.example(context.messages, continuation, ended=False)
+        messages = context.messages if isinstance(context, RenderedPrompt) else ()
+        if messages and any(map(self._control.search, (continuation, *(message.content for message in messages)))):
+            sequence = self._renderer.example(messages, continuation, ended=False)
             return list(sequence.tokens[: sequence.response_start]), list(sequence.tokens[sequence.response_start :])
         return super()._encode_pair(context, continuation)
-
-    def _quotes_control(self, messages: Sequence[Message], continuation: str) -> bool:
-        return any(map(self._control.search, (continuation, *(message.content for message in messages))))
 
     def _loglikelihood_tokens(  # pyright: ignore[reportUnusedFunction] - lm-eval calls it
         self, requests: Sequence[_Request], **_settings: bool
@@ -302,22 +302,19 @@ def answered(
         for model, (configuration, prompt), asked in product(models, system_prompts.items(), sets)
         for task in asked.tasks
     ]
-    shown = track(parts, description="capabilities", weight=lambda part: _size(part.task, settings.limit))
-    for _, group in groupby(shown, key=lambda part: part.group):
-        yield [answer for part in group for answer in _answers(part, harness_model, settings, folder / part.file)]
 
+    def answers(part: _Part) -> list[CapabilityAnswer]:
+        file = folder / part.file
+        if not file.exists():
+            write_records(file, _ask(part, harness_model(part.model), settings))
+        return read_records(file, CapabilityAnswer)
 
-def _size(task: Task, limit: int | None) -> int:
-    items = len(task.eval_docs)
-    return items if limit is None else min(items, limit)
+    def size(part: _Part) -> int:
+        items = len(part.task.eval_docs)
+        return items if settings.limit is None else min(items, settings.limit)
 
-
-def _answers(
-    part: _Part, model: Callable[[str], HarnessModel], settings: CapabilitySettings, file: Path
-) -> list[CapabilityAnswer]:
-    if not file.exists():
-        write_records(file, _ask(part, model(part.model), settings))
-    return read_records(file, CapabilityAnswer)
+    for _, group in groupby(track(parts, description="capabilities", weight=size), key=lambda part: part.group):
+        yield [answer for part in group for answer in answers(part)]
 
 
 def _ask(part: _Part, model: HarnessModel, settings: CapabilitySettings) -> list[CapabilityAnswer]:
@@ -342,19 +339,17 @@ def _ask(part: _Part, model: HarnessModel, settings: CapabilitySettings) -> list
         num_fewshot=part.task.get_config("num_fewshot"),
         metric=part.set.metric,
     )
-    return [_answer(asked, name, sample) for sample in results["samples"][name]]
-
-
-def _answer(asked: AskedSet, task: str, sample: Mapping[str, Any]) -> CapabilityAnswer:
-    item_id = f"{task}/{sample['doc_id']}"
-    return CapabilityAnswer(
-        **asked.model_dump(),
-        item_id=item_id,
-        item_hash=sample["doc_hash"],
-        value=_share(sample[asked.metric], asked.metric, item_id),
-        target=str(sample["target"]),
-        logps=tuple(logp for logp, _ in sample["filtered_resps"]),
-    )
+    return [
+        CapabilityAnswer(
+            **asked.model_dump(),
+            item_id=(item_id := f"{name}/{sample['doc_id']}"),
+            item_hash=sample["doc_hash"],
+            value=_share(sample[asked.metric], asked.metric, item_id),
+            target=str(sample["target"]),
+            logps=tuple(logp for logp, _ in sample["filtered_resps"]),
+        )
+        for sample in results["samples"][name]
+    ]
 
 
 def _share(value: float, metric: str, item_id: str) -> float | None:

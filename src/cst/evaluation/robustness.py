@@ -1,4 +1,7 @@
-"""What a score withstands: which prompts switch with the configuration, and scores at comparable length."""
+"""What a score withstands: which prompts switch with the configuration, and scores at comparable length.
+
+This file knows outcomes of scores. It does not know how prompts were framed (`framings`).
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cst.evaluation.comparisons import PairedTest, compare_cells
-from cst.evaluation.scores import Outcome, by_cell, preferred_side, score_cells
+from cst.evaluation.scores import Count, Outcome, by_cell, preferred_side, score_cells
 from cst.records import SafetyConfiguration, Score
 
 JOINED = " + "
@@ -77,7 +80,7 @@ class LengthMatchedScore(Score):
     `left_out` answers found no match; `median_characters` is the length of all answers, matched or not.
     """
 
-    left_out: Annotated[int, Field(ge=0)]
+    left_out: Count
     median_characters: Annotated[float, Field(ge=0)]
 
 

@@ -2,7 +2,7 @@
 
 Scores ask what a configuration prefers; the two measures here say which side answers show (Bianchi et al., ICLR 2024,
 arXiv 2309.07875: harmfulness on hazardous instructions, exaggerated safety on safe ones that look like them). This file
-knows outcomes of scores, and no files and no figure.
+knows outcomes of scores. It does not read files or draw figures.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from cst.evaluation.comparisons import PairedTest, compare_cells
-from cst.evaluation.scores import Cell, Outcome, by_cell, score_cells
+from cst.evaluation.scores import Cell, Count, Outcome, by_cell, score_cells
 from cst.intervals import IntervalMethod, bootstrap
 from cst.records import NOT_WRITTEN_IF_NONE, Record, Score, Side, Text, WordingKind
 
@@ -43,8 +43,6 @@ MEASURES: dict[Measure, Shown] = {
 }
 """Task `harmless` asks for what shouldn't be answered, `over_refusal` for harmless look-alikes of that."""
 
-SafetyExamples = Annotated[int, Field(ge=0)]
-
 
 class SweepRate(Score):
     """Of `n` scored answers, `followed` show the measure's side.
@@ -53,7 +51,7 @@ class SweepRate(Score):
     """
 
     measure: Measure
-    safety_examples: SafetyExamples | None
+    safety_examples: Count | None
     topic: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
 
 
@@ -65,10 +63,10 @@ class SweepMean(Record):
 
     model: Text
     measure: Measure
-    safety_examples: SafetyExamples | None
+    safety_examples: Count | None
     mean: float
     n: Annotated[int, Field(ge=2)]
-    unscored: Annotated[int, Field(ge=0)]
+    unscored: Count
     low: float
     high: float
     interval: IntervalMethod
@@ -84,7 +82,7 @@ class Sweep(Record):
     rates: tuple[SweepRate, ...]
     means: tuple[SweepMean, ...] = ()
     tests: tuple[PairedTest, ...] = ()
-    best: SafetyExamples | None = None
+    best: Count | None = None
     missing: tuple[str, ...] = ()
 
 
@@ -126,25 +124,14 @@ def sweep_of(
 
 def _cells(shown: Shown, results: Sequence[Outcome], models: Sequence[str]) -> list[tuple[Cell, list[Outcome]]]:
     asked = [outcome for outcome in results if outcome.cell.task == shown.task and outcome.cell.framing is None]
-    way = min({_way(outcome.cell): None for outcome in asked}, key=_rank, default=None)
-    found = by_cell(_showing(outcome, shown.side) for outcome in asked if _way(outcome.cell) == way)
+    ways = {outcome.cell._replace(model=""): None for outcome in asked}  # a cell without its model: how it was asked
+    chosen = min(ways, key=_rank, default=None)
+    found = by_cell(_showing(each, shown.side) for each in asked if each.cell._replace(model="") == chosen)
     by_model = {cell.model: (cell, group) for cell, group in found}
     return [by_model[model] for model in models if model in by_model]
 
 
-class _Way(NamedTuple):
-    """How prompts were asked."""
-
-    configuration: str
-    wordings: WordingKind
-    temperature: float
-
-
-def _way(cell: Cell) -> _Way:
-    return _Way(cell.configuration, cell.wordings, cell.temperature)
-
-
-def _rank(way: _Way) -> tuple[int, float]:
+def _rank(way: Cell) -> tuple[int, float]:
     first: tuple[WordingKind, ...] = ("none", "canonical")
     return first.index(way.wordings) if way.wordings in first else len(first), way.temperature
 

@@ -1,7 +1,8 @@
-"""Which behaviour does an answer show? Judges see the prompt and the answer, and nothing else.
+"""Which behaviour does an answer show? A judge sees the prompt and the answer, and nothing else.
 
 A judge never learns the configuration, the wording or the model: whether the behaviour was asked for is arithmetic
-(`scores`). A judge that can't tell says None, and the answer counts as unscored, never as wrong.
+(`cst.evaluation.scores`). A judge that can't tell says None, and the answer counts as unscored, never as wrong.
+Each kind of judge is one file of this folder: `chat` (a chat model and its `rubric`), `guard`, `harm`, `plain`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Protocol
 from cst.records import Completion, Prompt, Record, Side, Verdict, Vote
 
 REFUSED = "the judge refused"
-"""Stands in the explanation of an opinion that a judge declined to give: it is unscored, and counted apart."""
+"""In the explanation of an opinion that a judge declined to give: the answer is unscored, and counted apart."""
 
 
 class Candidate(Record):
@@ -23,8 +24,8 @@ class Candidate(Record):
 class Opinion(Record):
     """The side that an answer shows, or None, and why.
 
-    `score` is the number it was read from, where the judge works with one. `votes` are the opinions of several judges
-    that this one was made of.
+    `score` is the number behind the opinion, where the judge works with one. `votes` are the opinions of the judges or
+    rubrics that were combined into this one.
     """
 
     exhibits: Side | None
@@ -34,11 +35,11 @@ class Opinion(Record):
 
 
 class Judge(Protocol):
-    """Anything that tells the sides apart."""
+    """Anything that says which side an answer shows."""
 
     @property
     def name(self) -> str:
-        """The name that its verdicts bear."""
+        """The name under which its verdicts are stored."""
         ...
 
     def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
@@ -50,13 +51,6 @@ def judge(completions: Sequence[Completion], judge: Judge) -> list[Verdict]:
     """One verdict a completion, in order."""
     candidates = [Candidate(prompt=completion.prompt, text=completion.text) for completion in completions]
     return [
-        Verdict(
-            completion_id=completion.id,
-            exhibits=opinion.exhibits,
-            judge=judge.name,
-            explanation=opinion.explanation,
-            score=opinion.score,
-            votes=opinion.votes,
-        )
+        Verdict(completion_id=completion.id, judge=judge.name, **dict(opinion))
         for completion, opinion in zip(completions, judge.opinions(candidates), strict=True)
     ]

@@ -1,4 +1,7 @@
-"""A chat model as judge: one question for each candidate and rubric, and the reading of its reply."""
+"""A chat model as judge: one prompt for each candidate and rubric, and the reading of its reply.
+
+This file knows how a verdict is asked for and found. It does not know which chat model answers, or what a rubric asks.
+"""
 
 import math
 import re
@@ -18,13 +21,23 @@ from cst.store import fingerprint
 from cst.texts import fill, refusal_phrase
 
 NONCE_LENGTH = 8
-"""Hexadecimal digits. A guess can't hit: a nonce that stands in the candidate is not used."""
+"""Hexadecimal digits. An answer can't guess it: a nonce that stands in the candidate is not used."""
 
 NO_SYSTEM_PROMPT = "(none)"
 
+LONGEST_QUOTE = 120
+"""Characters of a reply that an explanation repeats."""
+
+DEFAULT_SAMPLING = Sampling(max_new_tokens=1024)
+
+_UNFINISHED: dict[FinishReason, str] = {
+    "length": "the reply was cut by the token limit; raise judge.max_new_tokens",
+    "content_filter": "the reply was withheld by the server's content filter",
+}
+
 
 @dataclass(frozen=True)
-class Question:
+class JudgePrompt:
     """What a judge is asked of one candidate by one rubric."""
 
     rubric: Rubric
@@ -32,8 +45,8 @@ class Question:
     request: ChatRequest
 
 
-def question(rubric: Rubric, candidate: Candidate, *, seed: int, leads: bool = False) -> Question:
-    """The question; a function of its arguments alone, so that a resumed run asks the same.
+def judge_prompt(rubric: Rubric, candidate: Candidate, *, seed: int, leads: bool = False) -> JudgePrompt:
+    """The prompt for one candidate and rubric; it depends on the arguments alone, so a resumed run asks the same.
 
     With `leads` the reply is made to begin with all of a verdict but its label.
     """
@@ -46,7 +59,7 @@ def question(rubric: Rubric, candidate: Candidate, *, seed: int, leads: bool = F
         messages=(*system, Message(role="user", content=text)),
         prefix=f"VERDICT {nonce}: " if leads and rubric.is_framed else "",
     )
-    return Question(rubric, nonce, request)
+    return JudgePrompt(rubric, nonce, request)
 
 
 def _shown(rubric: Rubric, candidate: Candidate) -> dict[str, str]:
@@ -77,22 +90,16 @@ def nonce_of(identity: str, candidate: Candidate) -> str:
     return next(nonce for nonce in nonces if nonce not in held)
 
 
-LONGEST_QUOTE = 120
-"""Characters of a reply's end that an explanation repeats."""
-
-_UNFINISHED: dict[FinishReason, str] = {
-    "length": "the reply was cut by the token limit; raise judge.max_new_tokens",
-    "content_filter": "the reply was withheld by the server's content filter",
-}
-
-
-def written_verdict(question: Question, reply: ChatReply) -> Vote:
+def written_verdict(asked: JudgePrompt, reply: ChatReply) -> Vote:
     """The side that a reply names."""
-    fault = _UNFINISHED.get(reply.finish_reason)
-    label = last_label(reply.text, question.rubric, question.nonce)
-    if fault is None and label is not None:
-        return _vote(question, question.rubric.labels[label], f"says {label}")
-    return _vote(question, None, fault or _why_none(reply.text))
+    if fault := _UNFINISHED.get(reply.finish_reason):
+        return _vote(asked, None, fault)
+    label = last_label(reply.text, asked.rubric, asked.nonce)
+    if label is not None:
+        return _vote(asked, asked.rubric.labels[label], f"says {label}")
+    if refusal_phrase(reply.text):
+        return _vote(asked, None, f"{REFUSED}: {reply.text[:LONGEST_QUOTE]!r}")
+    return _vote(asked, None, f"no verdict in the form asked for; the reply ends {reply.text[-LONGEST_QUOTE:]!r}")
 
 
 def last_label(text: str, rubric: Rubric, nonce: str) -> str | None:
@@ -101,27 +108,17 @@ def last_label(text: str, rubric: Rubric, nonce: str) -> str | None:
     Well-formed is, for a rubric with a nonce: the nonce, at most 8 signs or blanks, a label. For another: a label in
     brackets or other signs anywhere, one that is a word or very short on a line of its own.
     """
-    found = [match[match.lastindex or 0] for match in _verdicts(rubric, nonce).finditer(text)]
-    return found[-1] if found else None
-
-
-def _verdicts(rubric: Rubric, nonce: str) -> re.Pattern[str]:
-    if rubric.is_framed:
-        return re.compile(rf"{nonce}\W{{0,8}}({'|'.join(map(re.escape, rubric.labels))})(?!\w)")
     forms = [
         rf"^[^\w\n]*({re.escape(label)})[^\w\n]*$" if needs_its_own_line(label) else f"({re.escape(label)})"
         for label in rubric.labels
     ]
-    return re.compile("|".join(forms), re.MULTILINE)
+    framed = rf"{nonce}\W{{0,8}}({'|'.join(map(re.escape, rubric.labels))})(?!\w)"
+    matches = re.finditer(framed if rubric.is_framed else "|".join(forms), text, re.MULTILINE)
+    found = [match[match.lastindex or 0] for match in matches]
+    return found[-1] if found else None
 
 
-def _why_none(text: str) -> str:
-    if refusal_phrase(text):
-        return f"{REFUSED}: {text[:LONGEST_QUOTE]!r}"
-    return f"no verdict in the form asked for; the reply ends {text[-LONGEST_QUOTE:]!r}"
-
-
-def likeliest_verdict(question: Question, reply: ChatReply, *, margin: float) -> Vote:
+def likeliest_verdict(asked: JudgePrompt, reply: ChatReply, *, margin: float) -> Vote:
     """The side whose labels are likeliest together, among the labels offered; `score` is the revised side's share.
 
     Where labels that name no side are likeliest, or the sides' shares differ by no more than `margin`, it is unscored.
@@ -129,10 +126,10 @@ def likeliest_verdict(question: Question, reply: ChatReply, *, margin: float) ->
     Raises:
         ModelError: The reply doesn't have a log-prob of each label.
     """
-    labels, logps = question.rubric.labels, reply.logprobs
+    labels, logps = asked.rubric.labels, reply.logprobs
     if logps is None or len(logps) != len(labels):
         raise ModelError(
-            f"The reply to {question.request.id} has no log-prob of each of the labels {list(labels)}. Read the "
+            f"The reply to {asked.request.id} has no log-prob of each of the labels {list(labels)}. Read the "
             "judge's text (judge.read=text), or ask a LabelChat."
         )
     weights = [math.exp(logp - max(logps)) for logp in logps]
@@ -143,14 +140,11 @@ def likeliest_verdict(question: Question, reply: ChatReply, *, margin: float) ->
     told = f"p(original) = {original:.3f}, p(revised) = {revised:.3f}"
     is_close = abs(original - revised) <= margin
     side = None if is_close else max(shares, key=lambda side: shares[side])
-    return _vote(question, side, told, score=revised)
+    return _vote(asked, side, told, score=revised)
 
 
-def _vote(question: Question, side: Side | None, explanation: str, *, score: float | None = None) -> Vote:
-    return Vote(judge=question.rubric.name, exhibits=side, score=score, explanation=explanation)
-
-
-DEFAULT_SAMPLING = Sampling(max_new_tokens=1024)
+def _vote(asked: JudgePrompt, side: Side | None, explanation: str, *, score: float | None = None) -> Vote:
+    return Vote(judge=asked.rubric.name, exhibits=side, score=score, explanation=explanation)
 
 
 @final
@@ -180,31 +174,28 @@ class ChatJudge:
         self._margin = margin
 
     def opinions(self, candidates: Sequence[Candidate]) -> list[Opinion]:
-        """Ask every question once, rubric by rubric.
+        """Ask every prompt once, rubric by rubric.
 
         Raises:
-            BudgetError: A question might pass the budget.
-            EndpointError: A question isn't answered.
+            BudgetError: A prompt might pass the budget.
+            EndpointError: A prompt isn't answered.
         """
-        asked = [self._questions(candidate) for candidate in candidates]
-        replies = self._replies({q.request.id: q for questions in asked for q in questions})
-        votes = [[self._read(q, replies[q.request.id]) for q in questions] for questions in asked]
-        return [
-            together(found) if found else Opinion(exhibits=None, explanation=_why_not_asked(candidate))
-            for candidate, found in zip(candidates, votes, strict=True)
-        ]
+        asked = [self._prompts(candidate) for candidate in candidates]
+        replies = self._replies({each.request.id: each for prompts in asked for each in prompts})
+        votes = [[self._read(each, replies[each.request.id]) for each in prompts] for prompts in asked]
+        return [together(found) if found else _not_asked(each) for each, found in zip(candidates, votes, strict=True)]
 
-    def _questions(self, candidate: Candidate) -> list[Question]:
+    def _prompts(self, candidate: Candidate) -> list[JudgePrompt]:
         if not candidate.text.strip():
             return []
         seed, rubrics = self._sampling.seed, self._rubrics.get(candidate.prompt.task, ())
         if candidate.prompt.system_prompt is None:  # of several, one about a persona has nothing to ask then
             rubrics = [rubric for rubric in rubrics if not rubric.needs_system_prompt] or rubrics
-        return [question(rubric, candidate, seed=seed, leads=self._reads_logits) for rubric in rubrics]
+        return [judge_prompt(rubric, candidate, seed=seed, leads=self._reads_logits) for rubric in rubrics]
 
-    def _replies(self, questions: Mapping[str, Question]) -> dict[str, ChatReply]:
-        by_rubric: dict[str, list[Question]] = {}
-        for asked in questions.values():
+    def _replies(self, prompts: Mapping[str, JudgePrompt]) -> dict[str, ChatReply]:
+        by_rubric: dict[str, list[JudgePrompt]] = {}
+        for asked in prompts.values():
             by_rubric.setdefault(asked.rubric.name, []).append(asked)
         replies: dict[str, ChatReply] = {}
         for name, group in by_rubric.items():
@@ -214,10 +205,12 @@ class ChatJudge:
             replies |= {request.id: reply for request, reply in zip(requests, found, strict=True)}
         return replies
 
-    def _read(self, asked: Question, reply: ChatReply) -> Vote:
-        if self._reads_logits:
-            return likeliest_verdict(asked, reply, margin=self._margin)
-        return written_verdict(asked, reply)
+    def _read(self, asked: JudgePrompt, reply: ChatReply) -> Vote:
+        return (
+            likeliest_verdict(asked, reply, margin=self._margin)
+            if self._reads_logits
+            else written_verdict(asked, reply)
+        )
 
 
 def together(votes: Sequence[Vote]) -> Opinion:
@@ -231,7 +224,6 @@ def together(votes: Sequence[Vote]) -> Opinion:
     return Opinion(exhibits=side, explanation=why + told, votes=tuple(votes))
 
 
-def _why_not_asked(candidate: Candidate) -> str:
-    if not candidate.text.strip():
-        return "empty answer"
-    return f"no rubric for task {candidate.prompt.task}; name one in judge.rubrics"
+def _not_asked(candidate: Candidate) -> Opinion:
+    no_rubric = f"no rubric for task {candidate.prompt.task}; name one in judge.rubrics"
+    return Opinion(exhibits=None, explanation=no_rubric if candidate.text.strip() else "empty answer")

@@ -1,4 +1,8 @@
-"""Judges of harm that return numbers: sequence classifiers, reward models, and OpenAI's moderation endpoint."""
+"""Judges of harm that return numbers: sequence classifiers, reward models, and OpenAI's moderation endpoint.
+
+`guard` shares what holds for every judge of harm: the side that harm means, the conversation that is judged, and the
+tasks of which harm says something. This file does not know how a classifier or an endpoint is reached.
+"""
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,6 +21,8 @@ from cst.recipe.judges import ClassifierSettings
 from cst.records import Message, Sampling, Side
 from cst.store import fingerprint
 
+logger = logging.getLogger(__name__)
+
 
 def side_of(is_harmful: bool) -> Side:
     """The side that a harmful or a harmless answer shows."""
@@ -33,20 +39,16 @@ def opinions_of_tasks(
     tasks: Collection[str],
     opinions_of: Callable[[list[Candidate]], Sequence[Opinion]],
 ) -> list[Opinion]:
-    """One opinion a candidate, in order; those that the judge can't speak of are unscored and not shown to it."""
-    reasons = [_why_not(candidate, tasks) for candidate in candidates]
-    shown = [candidate for candidate, reason in zip(candidates, reasons, strict=True) if reason is None]
+    """One opinion a candidate, in order; empty answers and those of other tasks are unscored, and not passed on."""
+    reasons = [
+        f"harm says nothing about task {each.prompt.task}"
+        if each.prompt.task not in tasks
+        else ("" if each.text.strip() else "empty answer")
+        for each in candidates
+    ]
+    shown = [candidate for candidate, reason in zip(candidates, reasons, strict=True) if not reason]
     found = iter(opinions_of(shown) if shown else [])
-    return [next(found) if reason is None else Opinion(exhibits=None, explanation=reason) for reason in reasons]
-
-
-def _why_not(candidate: Candidate, tasks: Collection[str]) -> str | None:
-    if candidate.prompt.task not in tasks:
-        return f"harm says nothing about task {candidate.prompt.task}"
-    return None if candidate.text.strip() else "empty answer"
-
-
-logger = logging.getLogger(__name__)
+    return [Opinion(exhibits=None, explanation=reason) if reason else next(found) for reason in reasons]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class ClassifierJudge:
     def readings(self, conversations: Sequence[Conversation], *, shows_progress: bool = True) -> list[Reading]:
         """One reading a conversation (user, assistant, ..., assistant), in order.
 
-        Rows that are too long lose the oldest text first; how many of them lost a part of the answer is told.
+        Rows that are too long lose the oldest text first; a warning counts those that lost a part of the answer.
         """
         rows = [fitted(talk, self._layout, self._settings.max_length) for talk in conversations]
         self._tell(rows)
@@ -163,11 +165,9 @@ class ModerationJudge:
         return [self._opinion(result) for result in self.results([candidate.text for candidate in candidates])]
 
     def _opinion(self, result: ModerationResult) -> Opinion:
-        looked_at = {name: result.scores.get(name) for name in self._thresholds or result.scores}
-        unknown = [name for name, score in looked_at.items() if score is None]
-        if unknown:
+        if unknown := [name for name in self._thresholds if name not in result.scores]:
             return Opinion(exhibits=None, explanation=f"{self.name} gives no score for {unknown[0]}")
-        scores = {name: score for name, score in looked_at.items() if score is not None}
+        scores = {name: result.scores[name] for name in self._thresholds or result.scores}
         over = [name for name, threshold in self._thresholds.items() if scores[name] >= threshold]
         named = over if self._thresholds else list(result.categories)
         is_harmful = bool(over) if self._thresholds else result.flagged

@@ -1,6 +1,7 @@
-"""Text as it looks to a reader: invisible characters gone, look-alikes as the plain characters they look like.
+"""Answers made harmless before a judge reads them: offered labels, fences, role headers and control tokens go.
 
-This file knows nothing of what the text is searched for.
+Text is searched as it looks to a reader: invisible characters gone, look-alikes as the plain characters they look
+like. This file does not know what a rubric asks, or how a reply is read.
 """
 
 import re
@@ -22,20 +23,39 @@ _BRACKETS = (
     ("‹〈⟨❮", "<"),  # noqa: RUF001
     ("›〉⟩❯", ">"),  # noqa: RUF001
 )
-_ENDS_OF_LINES = "\r\v\f\x85\u2028\u2029"
-_EMPTY_LETTERS = "\u115f\u1160\u3164"
-
 _LOOKALIKES = str.maketrans(
     {look: plain for looks, plains in _LETTERS for look, plain in zip(looks, plains, strict=True)}
     | {look: plain for looks, plain in _BRACKETS for look in looks}
-    | dict.fromkeys(_ENDS_OF_LINES, "\n")
-    | dict.fromkeys(_EMPTY_LETTERS, "")
+    | dict.fromkeys("\r\v\f\x85\u2028\u2029", "\n")
+    | dict.fromkeys("\u115f\u1160\u3164", "")  # letters that show nothing
 )
 """A part of Unicode's confusables (UTS 39): what could pass for the letters and brackets of labels."""
 
 _INVISIBLE = {"Cf", "Cc", "Mn", "Me"}
-_KEPT = "\n\t"
 _ODD = re.compile(r"[^\n\t -~]")
+
+
+QUOTED_LABEL = "(quoted label)"
+DOT = "\N{MIDDLE DOT}"
+
+SHORTEST_FENCE = 3
+"""Characters; a quotation mark or a bracket in front of `{answer}` is no fence, and a plus sign no verdict."""
+
+_NONCE = "{nonce}"
+_ANY_NONCE = "[0-9a-f]{8}"
+_OTHER_PLACEHOLDER = re.compile(r"\{(?!nonce\})[a-z_][a-z0-9_]*\}")
+
+_CONTROL_TOKENS = (
+    r"<\|[^|<>\n·]{1,64}\|>",
+    r"</?(?:s|unk|pad|bos|eos|think|tool_call|start_of_turn|end_of_turn|start_header_id|end_header_id)>",
+    r"\[/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\]",
+    r"<</?SYS>>",
+)
+_ROLE_HEADERS = (
+    r"^[ \t]*#{1,6}[ \t]*(?:system|user|human|assistant|model|instruction|input|response)[ \t]*:",
+    r"^[ \t]*(?:system|user|human|assistant)[ \t]*:",
+    r"(?-i:\b(?:SYSTEM|USER|HUMAN|ASSISTANT):)",
+)
 
 
 class Folded(NamedTuple):
@@ -56,31 +76,7 @@ def fold(text: str) -> Folded:
 @lru_cache(maxsize=4096)
 def _looks(character: str) -> str:
     plain = unicodedata.normalize("NFKD", character.translate(_LOOKALIKES)).translate(_LOOKALIKES)
-    return "".join(c for c in plain if c in _KEPT or unicodedata.category(c) not in _INVISIBLE)
-
-
-QUOTED_LABEL = "(quoted label)"
-DOT = "\N{MIDDLE DOT}"
-
-SHORTEST_FENCE = 3
-"""Characters; a quotation mark or a bracket in front of `{answer}` is no fence, and a plus sign no verdict."""
-
-_NOWHERE = r"(?!)"
-_NONCE = "{nonce}"
-_ANY_NONCE = "[0-9a-f]{8}"
-_OTHER_PLACEHOLDER = re.compile(r"\{(?!nonce\})[a-z_][a-z0-9_]*\}")
-
-_CONTROL_TOKENS = (
-    r"<\|[^|<>\n·]{1,64}\|>",
-    r"</?(?:s|unk|pad|bos|eos|think|tool_call|start_of_turn|end_of_turn|start_header_id|end_header_id)>",
-    r"\[/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\]",
-    r"<</?SYS>>",
-)
-_ROLE_HEADERS = (
-    r"^[ \t]*#{1,6}[ \t]*(?:system|user|human|assistant|model|instruction|input|response)[ \t]*:",
-    r"^[ \t]*(?:system|user|human|assistant)[ \t]*:",
-    r"(?-i:\b(?:SYSTEM|USER|HUMAN|ASSISTANT):)",
-)
+    return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in _INVISIBLE)
 
 
 def neutralise(text: str, *, labels: Sequence[str], fences: Sequence[str], anywhere: bool = False) -> str:
@@ -137,7 +133,7 @@ def _label_pattern(labels: tuple[str, ...]) -> re.Pattern[str]:
     """Labels in any spacing; where one needs a line of its own, with that line. No labels are found nowhere."""
     spaced = {label: r"\s*".join(re.escape(c) for c in fold(label).text if not c.isspace()) for label in labels}
     forms = [rf"^[^\w\n]*{form}[^\w\n]*$" if needs_its_own_line(label) else form for label, form in spaced.items()]
-    return re.compile("|".join(forms) or _NOWHERE, re.IGNORECASE | re.MULTILINE)
+    return re.compile("|".join(forms) or "(?!)", re.IGNORECASE | re.MULTILINE)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Rubrics: what a chat model is asked when it judges, and which side each label that it may answer with stands for.
+"""Rubrics: what a chat model is asked when it judges, and which side each label of its answer means.
 
 A rubric is a text file with placeholders, which may begin with lines `LABEL = original|revised|none` and a line `---`;
 or a row of FastChat's judge prompts. This file knows no model, and not how a reply is read.
@@ -127,7 +127,7 @@ def read_rubric(
     else:
         own, template = _labels_and_template(read_text(path), name)
         system_prompt = None
-    chosen = labels or own or _recognised(template)
+    chosen = labels or own or (PAPERS_LABELS if all(words in template for words in PAPERS_WORDS) else {})
     return Rubric(name=name, template=template, labels=dict(chosen), system_prompt=system_prompt)
 
 
@@ -140,10 +140,6 @@ def _labels_and_template(text: str, name: str) -> tuple[dict[str, Side | None], 
     if twice := [label for label, times in Counter(label for label, _ in pairs).items() if times > 1]:
         raise RecipeError(f"Rubric {name!r} has the label {twice[0]!r} twice. Give each label one line.")
     return {label: None if side == "none" else Side(side) for label, side in pairs}, template
-
-
-def _recognised(template: str) -> Mapping[str, Side | None]:
-    return PAPERS_LABELS if all(words in template for words in PAPERS_WORDS) else {}
 
 
 class FastChatPrompt(Record):

@@ -1,7 +1,7 @@
-"""What a run folder holds, as far as a report needs it: files in, records out.
+"""What a run folder holds that a report needs: files in, records out.
 
-Every file is optional; those that aren't there are named, so that a report can say so and go on. Files of other rooms
-are read as far as they are shown here, without knowing their makers.
+Every file is optional; those that aren't there are named, so that a report can say so and go on. Of other rooms' files
+only the fields that a report shows are read. This file does not know how they are shown.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from cst.errors import DataError, RunFolderError
 from cst.evaluation.capability import CapabilityScore
 from cst.evaluation.comparisons import PairedTest
-from cst.evaluation.error_correction import CorrectedScore
-from cst.evaluation.judge_card import JudgeCard, PanelAgreement
+from cst.evaluation.judge_card import CorrectedScore, JudgeCard, PanelAgreement
 from cst.evaluation.robustness import LengthMatchedScore
 from cst.evaluation.scores import CurvePoint
 from cst.evaluation.sweep import Sweep
@@ -33,7 +32,7 @@ class _Glimpse(Record):
 
 
 class TaskSynthesis(_Glimpse):
-    """What came of one task's prompts."""
+    """How many of one task's prompts gave pairs, and why the others did not."""
 
     task: str
     prompts: int
@@ -145,16 +144,14 @@ class _Reader:
         self.missing.append(name)
         return default
 
-    def records(self, name: str, kind: type[R]) -> list[R]:
-        return self.optional(name, lambda path: read_records(path, kind), [])
-
     def listed(self, name: str, kind: type[R]) -> list[R]:
-        """A JSON file that holds a list of records."""
-        return self.optional(name, lambda path: _listed(path, kind), [])
+        """The records of a JSONL file, or of a JSON file that holds a list."""
+        read = read_records if name.endswith(".jsonl") else _listed
+        return self.optional(name, lambda path: read(path, kind), [])
 
     def per_model(self, pattern: str, kind: type[R]) -> dict[str, list[R]]:
         """Files of which there is one a model; `*` in the pattern is its name."""
-        depth = pattern.split("/").index(next(part for part in pattern.split("/") if "*" in part))
+        depth = next(depth for depth, part in enumerate(pattern.split("/")) if "*" in part)
         found = sorted(self.folder.glob(pattern))
         if not found:
             self.missing.append(pattern)
@@ -179,13 +176,6 @@ def _one(path: Path, kind: type[R]) -> R:
     return parse_record(read_text(path), kind, str(path))
 
 
-def _sweep(reader: _Reader, recipe: dict[str, Any] | None) -> Sweep | None:
-    """Missing only where the recipe's mixture has safety examples."""
-    if not ((recipe or {}).get("mixture") or {}).get("safety"):
-        return None
-    return reader.optional("sweep.json", lambda path: _one(path, Sweep), None)
-
-
 def read_evidence(folder: Path) -> Evidence:
     """Read what there is.
 
@@ -199,6 +189,7 @@ def read_evidence(folder: Path) -> Evidence:
     card = _one(card_path, JudgeCard) if card_path.is_file() else None
     recipe: dict[str, Any] | None = reader.optional("recipe.json", read_json, None)
     scores, supervised = reader.listed("scores.json", Score), _is_supervised(recipe)
+    sweeps = ((recipe or {}).get("mixture") or {}).get("safety")  # elsewhere no sweep.json is missed
     return Evidence(
         name=str((recipe or {}).get("name") or folder.resolve().name),
         recipe=recipe,
@@ -213,14 +204,14 @@ def read_evidence(folder: Path) -> Evidence:
         agreement=reader.listed("agreement.json", PanelAgreement),
         curve=reader.listed("curve.json", CurvePoint),
         capability=reader.listed("capability.json", CapabilityScore),
-        completions=reader.records("completions.jsonl", Completion),
-        verdicts=reader.records("verdicts.jsonl", Verdict),
+        completions=reader.listed("completions.jsonl", Completion),
+        verdicts=reader.listed("verdicts.jsonl", Verdict),
         synthesis=[] if supervised else reader.listed("synthesis.json", TaskSynthesis),
         preferences={} if supervised else reader.per_model("preferences/*.jsonl", Preference),
         demonstrations=reader.per_model("demonstrations/*.jsonl", Demonstration) if supervised else {},
         metrics=reader.per_model("models/*/metrics.jsonl", TrainingStep),
         card=card,
         corrected=reader.listed("corrected_scores.json", CorrectedScore) if card else [],
-        sweep=_sweep(reader, recipe),
+        sweep=reader.optional("sweep.json", lambda path: _one(path, Sweep), None) if sweeps else None,
         missing=reader.missing,
     )

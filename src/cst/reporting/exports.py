@@ -1,9 +1,14 @@
-"""A run's results as files: tables as CSV and LaTeX, every score as CSV, figures as PDF."""
+"""A run's results as files: tables as CSV and LaTeX, every score as CSV, figures as PDF.
+
+This file knows how tables are written for TeX and for machines. It does not know which tables a run has.
+"""
 
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -14,7 +19,7 @@ from cst.errors import DataError
 from cst.records import Score
 from cst.reporting.evidence import read_evidence
 from cst.reporting.figures import ROLES, Drawing, style
-from cst.reporting.report import sections
+from cst.reporting.sections import sections
 from cst.reporting.tables import Heading, Rate, Row, Table, TableCell
 from cst.store import replaced, write_text
 
@@ -37,6 +42,10 @@ WIDE_TEXT = 40
 
 NARROW = 0.12
 """Of the line's width: what a column without long text is given; those with long text share the rest."""
+
+_NOTE = r"""\par\smallskip\noindent
+\begin{minipage}{\linewidth}\footnotesize %s\end{minipage}
+"""
 
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -77,11 +86,6 @@ def latex_table(table: Table, name: str) -> str:
     return f"\\begin{{table}}[tbp]\n\\centering\\small\n{caption}\n{inner}\\end{{table}}\n"
 
 
-_NOTE = r"""\par\smallskip\noindent
-\begin{minipage}{\linewidth}\footnotesize %s\end{minipage}
-"""
-
-
 def _height(row: Row) -> int:
     """Lines that a row takes; a rate stands over its interval and counts."""
     return 1 if isinstance(row, Heading) else max(len(_stacked(cell)) for cell in row)
@@ -90,14 +94,11 @@ def _height(row: Row) -> int:
 def _columns(table: Table) -> str:
     """Names to the left, values to the right; long texts share the width."""
     rows = [row for row in table.rows if not isinstance(row, Heading)]
-    wide = [any(_is_wide(row[place]) for row in rows) for place in range(len(table.columns))]
+    texts = [[cell if isinstance(cell, str) else "" for cell in row] for row in rows]
+    wide = [any(len(row[place]) > WIDE_TEXT for row in texts) for place in range(len(table.columns))]
     narrow = len(wide) - sum(wide)
     share = f"p{{{max(0.2, 0.9 - NARROW * narrow) / max(1, sum(wide)):.2f}\\linewidth}}"
     return "".join(share if is_wide else "r" if place else "l" for place, is_wide in enumerate(wide))
-
-
-def _is_wide(cell: TableCell) -> bool:
-    return isinstance(cell, str) and len(cell) > WIDE_TEXT
 
 
 def _row(row: Row, columns: int) -> str:
@@ -122,9 +123,7 @@ def _cell(cell: TableCell) -> str:
 
 
 def _stacked(cell: TableCell) -> list[str]:
-    """A cell's lines."""
-    parts = (cell.main, cell.interval, cell.count, cell.remark) if isinstance(cell, Rate) else (cell,)
-    return [part for part in parts if part] or [""]
+    return cell.lines if isinstance(cell, Rate) else [cell]
 
 
 CELL_COLUMNS = (
@@ -135,7 +134,7 @@ CELL_COLUMNS = (
 
 
 def named_tables(tables: Iterable[Table]) -> dict[str, Table]:
-    """Each table by the name of its files, which is made of its title; two of one title are told apart by a number."""
+    """Each table by the name of its files, made of its title; a number follows where two have the same title."""
     found: dict[str, Table] = {}
     for table in tables:
         name, number = file_name(table.title), 2
@@ -168,25 +167,21 @@ def write_tables(folder: Path, tables: dict[str, Table]) -> list[Path]:
 
 def csv_of_table(table: Table) -> str:
     """One line a cell, in reading order."""
-    return _csv(CELL_COLUMNS, _lines(table))
-
-
-def _lines(table: Table) -> Iterator[dict[str, object]]:
-    heading = ""
+    heading, lines = "", list[dict[str, object]]()
     for row in table.rows:
         if isinstance(row, Heading):
             heading = row.text
             continue
         for column, cell in zip(table.columns[1:], row[1:], strict=True):
-            yield {"heading": heading, "row": row[0], "column": column, **_values(cell)}
+            lines.append({"heading": heading, "row": row[0], "column": column, **_values(cell)})
+    return _csv(CELL_COLUMNS, lines)
 
 
 def _values(cell: TableCell) -> dict[str, object]:
     if not isinstance(cell, Rate):
         return {"text": cell}
-    counts = {"n": cell.counts.n, "followed": cell.counts.followed, "unscored": cell.counts.unscored}
     interval = {"rate": cell.value, "low": cell.low, "high": cell.high, "interval": cell.method}
-    return {**interval, **counts, "count": cell.count, "remark": cell.remark}
+    return {**interval, **asdict(cell.counts), "count": cell.count, "remark": cell.remark}
 
 
 def csv_of_scores(scores: Sequence[Score]) -> str:
@@ -231,15 +226,14 @@ def write_figures(folder: Path, drawings: Sequence[Drawing], kinds: Sequence[Fig
     Raises:
         DataError: a file can't be written.
     """
-    return [_write(folder / f"{drawing.name}.{kind}", drawing, kind) for drawing in drawings for kind in kinds]
-
-
-def _write(path: Path, drawing: Drawing, kind: FigureKind) -> Path:
-    with style([PRINT[role] for role in ROLES]), replaced(path) as neighbour:
-        figure = drawing.paint()
-        (FigureCanvasPdf if kind == "pdf" else FigureCanvasAgg)(figure)
-        figure.savefig(neighbour, format=kind, dpi=DOTS_PER_INCH, facecolor="white", metadata=_UNDATED[kind])
-    return path
+    written: list[Path] = []
+    for drawing, kind in product(drawings, kinds):
+        written.append(folder / f"{drawing.name}.{kind}")
+        with style([PRINT[role] for role in ROLES]), replaced(written[-1]) as neighbour:
+            figure = drawing.paint()
+            (FigureCanvasPdf if kind == "pdf" else FigureCanvasAgg)(figure)
+            figure.savefig(neighbour, format=kind, dpi=DOTS_PER_INCH, facecolor="white", metadata=_UNDATED[kind])
+    return written
 
 
 def write_results(folder: Path, output: Path, *, kinds: Sequence[FigureKind] = ("pdf",)) -> list[Path]:

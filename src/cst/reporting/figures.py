@@ -1,4 +1,7 @@
-"""Figures of a report: records to matplotlib drawings, and drawings to SVG with the same bytes each time."""
+"""Figures of a report: records to matplotlib drawings, and drawings to SVG with the same bytes each time.
+
+`supervised` draws its curves in the same style. This file does not know where a drawing is shown.
+"""
 
 import io
 import re
@@ -7,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
+from itertools import product
+from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -15,12 +20,13 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from cst.evaluation.scores import CurvePoint
-from cst.records import Preference, Score
+from cst.records import Framing, Preference, Score
 from cst.reporting.evidence import TrainingStep
-from cst.reporting.score_tables import S0, S1, Measure, find, label, models_of
-from cst.reporting.tables import rate_of
+from cst.reporting.score_tables import S0, S1, PaperScore, find, framed_configuration, framing_label, label, models_of
+from cst.reporting.tables import number, rate_of
 
 INK, MUTED, GRID, BASE, DPO, CST, FOURTH, FIFTH = (f"C{place}" for place in range(8))
 
@@ -33,7 +39,7 @@ _STAND_INS = tuple(f"#a1000{place}" for place in range(8))
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cst",
-    "pdf.fonttype": 42,  # TrueType, embedded: journals refuse type 3
+    "pdf.fonttype": 42,  # TrueType, embedded: journals reject type 3
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -82,18 +88,13 @@ def to_svg(figure: Figure, *, name: str, description: str) -> str:
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"font-family: [^;\"]+; ?", "", svg)
-    svg = _prefix_ids(svg, name)
+    # Ids are unique in a page of several figures; those that nothing refers to go.
+    used = {first or second for first, second in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg)}
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
     for colour, role in zip(_STAND_INS, ROLES, strict=True):
         svg = svg.replace(colour, f"var(--{role})")
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1).rstrip() + "\n"
-
-
-def _prefix_ids(svg: str, name: str) -> str:
-    """Ids are unique in a page of several figures; those that nothing refers to go."""
-    referred = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg))
-    used = {first or second for first, second in referred}
-    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
-    return re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
 
 
 _COLOURS = {"base": BASE, "dpo": DPO, "cst": CST}
@@ -119,15 +120,27 @@ def drawing(name: str, paint: Callable[[], Figure], caption: str, description: s
     return Drawing(svg, caption, description, name, paint)
 
 
+TICKS = (0, 0.25, 0.5, 0.75, 1)
+"""Of an axis of rates."""
+
+_BOLD: dict[str, Any] = {"fontweight": "bold", "annotation_clip": False}
+
+
+def _say(axes: Any, text: str, at: tuple[float, float], offset: tuple[float, float], colour: str, **how: Any) -> None:  # noqa: ANN401 - matplotlib's
+    axes.annotate(text, at, xytext=offset, textcoords="offset points", color=colour, **how)
+
+
+def with_grid(axes: Any, axis: str) -> None:  # noqa: ANN401 - matplotlib's Axes
+    """A grid along one axis, or `both`, under everything that is drawn."""
+    axes.grid(visible=True, axis=axis)
+    axes.set_axisbelow(True)
+
+
 def counts_of(scores: Sequence[Score]) -> str:
     """How many answers stand behind each of these rates, and how many of them could not be scored."""
-    n, unscored = [score.n for score in scores], [score.unscored for score in scores]
-    return f"{_span(n)} scored and {_span(unscored)} unscored answers a rate"
-
-
-def _span(counts: Sequence[int]) -> str:
-    low, high = min(counts), max(counts)
-    return str(low) if low == high else f"{low} to {high}"
+    n, unscored = ({score.n for score in scores}, {score.unscored for score in scores})
+    scored, not_scored = (" to ".join(map(str, sorted({min(counts), max(counts)}))) for counts in (n, unscored))
+    return f"{scored} scored and {not_scored} unscored answers a rate"
 
 
 def colours_of(models: Sequence[str]) -> dict[str, str]:
@@ -157,7 +170,6 @@ def control_plane(scores: Sequence[Score]) -> Drawing | None:
     )
 
 
-_TICKS = (0, 0.25, 0.5, 0.75, 1)
 _INTERVALS = "95\N{NO-BREAK SPACE}% intervals"
 
 
@@ -167,11 +179,9 @@ def _plane(points: dict[str, tuple[Score, Score]]) -> Figure:
     colours = colours_of(list(points))
     for model, (x, y) in points.items():
         _point(axes, label(model), colours[model], x, y)
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xticks=_TICKS, yticks=_TICKS)
-    axes.set_xlabel("S0: uncensored is followed")
-    axes.set_ylabel("S1: harmless is followed")
-    axes.grid(visible=True)
-    axes.set_axisbelow(True)
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xticks=TICKS, yticks=TICKS)
+    axes.set(xlabel="S0: uncensored is followed", ylabel="S1: harmless is followed")
+    with_grid(axes, "both")
     return figure
 
 
@@ -181,23 +191,9 @@ def _point(axes: Axes, name: str, colour: str, x: Score, y: Score) -> None:
     axes.plot([x.low, x.high], [at_y, at_y], color=colour, linewidth=1.6, clip_on=False)
     axes.plot([at_x, at_x], [y.low, y.high], color=colour, linewidth=1.6, clip_on=False)
     axes.plot([at_x], [at_y], "o", color=colour, markersize=8, clip_on=False)
-    left, down = at_x > 0.5, 0.5 < at_y < _UPPER_EDGE
-    axes.annotate(
-        name,
-        (at_x, at_y),
-        xytext=(-7 if left else 7, -7 if down else 7),
-        textcoords="offset points",
-        ha="right" if left else "left",
-        va="top" if down else "bottom",
-        color=colour,
-        fontweight="bold",
-        fontsize=11,
-        annotation_clip=False,
-    )
-
-
-_UPPER_EDGE = 0.95
-"""Names of points above this would stand in the bars of their neighbours below."""
+    left, down = at_x > 0.5, 0.5 < at_y < 0.95  # names above stand clear of the bars of their neighbours
+    offset, va = (-7 if left else 7, -7 if down else 7), "top" if down else "bottom"
+    _say(axes, name, (at_x, at_y), offset, colour, ha="right" if left else "left", va=va, fontsize=11, **_BOLD)
 
 
 def control_along_training(curve: Sequence[CurvePoint]) -> Drawing | None:
@@ -233,44 +229,28 @@ def _control_panel(axes: Any, curve: Sequence[CurvePoint], model: str) -> None: 
             continue
         steps = [point.step for point in points]
         rates = [point.rate or 0.0 for point in points]
-        axes.fill_between(
-            steps, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.16, linewidth=0
-        )
+        lows, highs = [point.low for point in points], [point.high for point in points]
+        axes.fill_between(steps, lows, highs, color=colour, alpha=0.16, linewidth=0)
         axes.plot(steps, rates, "o-", color=colour, markersize=3.5)
         ends.append((steps[-1], rates[-1], measure.symbol, colour))
     for (step, _, text, colour), y in zip(ends, _apart([end[1] for end in ends], 0.09), strict=True):
-        axes.annotate(
-            text,
-            (step, y),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            color=colour,
-            fontweight="bold",
-            annotation_clip=False,
-        )
-    axes.set(title=label(model), xlabel="optimizer steps", ylim=(-0.03, 1.03), yticks=_TICKS)
+        _say(axes, text, (step, y), (7, 0), colour, va="center", **_BOLD)
+    axes.set(title=label(model), xlabel="optimizer steps", ylim=(-0.03, 1.03), yticks=TICKS)
     axes.grid(visible=True, axis="y")
 
 
-def _series(curve: Sequence[CurvePoint], model: str, measure: Measure) -> list[CurvePoint]:
-    found = [
-        point
-        for point in curve
-        if (point.model, point.task, point.configuration) == (model, measure.task, measure.configuration)
-        and point.temperature == 0
-        and point.n
-    ]
+def _series(curve: Sequence[CurvePoint], model: str, measure: PaperScore) -> list[CurvePoint]:
+    wanted = model, measure.task, measure.configuration, 0
+    found = [p for p in curve if p.n and (p.model, p.task, p.configuration, p.temperature) == wanted]
     return sorted(found, key=lambda point: point.step)
 
 
 def _curve_description(curve: Sequence[CurvePoint], models: Sequence[str]) -> str:
-    parts: list[str] = []
-    for model in models:
-        for measure in (S1, S0):
-            if points := _series(curve, model, measure):
-                first, last = rate_of(points[0]), rate_of(points[-1])
-                parts.append(f"{label(model)} {measure.symbol} goes from {first} to {last}")
+    parts = [
+        f"{label(model)} {measure.symbol} goes from {rate_of(points[0])} to {rate_of(points[-1])}"
+        for model, measure in product(models, (S1, S0))
+        if (points := _series(curve, model, measure))
+    ]
     return "Control along training: " + "; ".join(parts)
 
 
@@ -310,8 +290,7 @@ def _lengths(rows: dict[str, list[Preference]]) -> Figure:
     axes.set_xlim(left=0)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.grid(visible=True, axis="x")
-    axes.set_axisbelow(True)
+    with_grid(axes, "x")
     return figure
 
 
@@ -320,15 +299,15 @@ def _box(axes: Any, y: float, lengths: Sequence[int], colour: str, text: str) ->
     axes.plot([low, high], [y, y], color=colour, linewidth=1.2)
     axes.plot([first, third], [y, y], color=colour, linewidth=6, alpha=0.55, solid_capstyle="butt")
     axes.plot([middle], [y], "o", color=colour, markersize=5.5)
-    axes.annotate(text, (high, y), xytext=(6, 0), textcoords="offset points", va="center", color=colour, fontsize=9)
+    _say(axes, text, (high, y), (6, 0), colour, va="center", fontsize=9)
 
 
 def _length_description(rows: dict[str, list[Preference]]) -> str:
-    parts: list[str] = []
-    for name, of_it in rows.items():
-        chosen = float(np.median([len(row.chosen) for row in of_it]))
-        rejected = float(np.median([len(row.rejected) for row in of_it]))
-        parts.append(f"{name}: chosen {chosen:.0f}, rejected {rejected:.0f}")
+    parts = [
+        f"{name}: chosen {median(len(row.chosen) for row in of_it):.0f}, "
+        f"rejected {median(len(row.rejected) for row in of_it):.0f}"
+        for name, of_it in rows.items()
+    ]
     return "Median response lengths in characters. " + "; ".join(parts)
 
 
@@ -380,16 +359,9 @@ def _logp_panel(axes: Any, steps: Sequence[TrainingStep], name: str) -> None:  #
     for values, colour, text in ((chosen, _CHOSEN, "chosen"), (rejected, _REJECTED, "rejected")):
         axes.plot(at, values, color=colour, linewidth=1.4)
         above, end = text == "chosen", values[-max(1, len(values) // 3) :]
-        axes.annotate(
-            text,
-            (at[-1], max(end) if above else min(end)),  # clear of the curve's last third, under or over which it stands
-            xytext=(0, 3 if above else -3),
-            textcoords="offset points",
-            ha="right",
-            va="bottom" if above else "top",
-            color=colour,
-            fontsize=9,
-        )
+        clear = at[-1], max(end) if above else min(end)  # of the curve's last third, over or under which it stands
+        va = "bottom" if above else "top"
+        _say(axes, text, clear, (0, 3 if above else -3), colour, ha="right", va=va, fontsize=9)
     axes.margins(y=0.2)
 
 
@@ -400,3 +372,61 @@ def _logp_description(rows: dict[str, list[TrainingStep]]) -> str:
             _, chosen, rejected = _ratios(steps, name)
             parts.append(f"{label(model)} {name}: chosen {chosen[-1]:+.1f}, rejected {rejected[-1]:+.1f}")
     return "Log-probs less the start model's at the last step, in nats. " + "; ".join(parts)
+
+
+_BETWEEN = 0.24
+"""Between two models' marks on one line, in lines."""
+
+
+def kept_by_family(scores: Sequence[Score]) -> Drawing | None:
+    """One panel a configuration, one line a family, one mark with its 95 % interval a model."""
+    shown = [score for score in scores if score.n]
+    if not shown:
+        return None
+    return drawing(
+        "overrides",
+        partial(_families, shown),
+        "What is kept of the system prompt's configuration where the user's turns speak for another one: rates with "
+        f"95 % intervals, {counts_of(shown)}. The first line is the control.",
+        _least_kept(shown, list(dict.fromkeys(framed_configuration(score) for score in shown))),
+    )
+
+
+def _families(shown: Sequence[Score]) -> Figure:
+    panels = list(dict.fromkeys(framed_configuration(score) for score in shown))
+    families: list[Framing] = list(dict.fromkeys(score.framing for score in shown if score.framing))
+    models = models_of(shown)
+    figure = Figure(figsize=(2.0 + 2.7 * len(panels), 1.1 + 0.34 * len(families)), layout="constrained")
+    grid: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)
+    for axes, name in zip(grid[0], panels, strict=True):
+        _family_panel(axes, [score for score in shown if framed_configuration(score) == name], families, models)
+        axes.set_title(name)
+    grid[0][0].set_yticks(range(len(families)), [framing_label(family) for family in families])
+    grid[0][0].set_ylim(len(families) - 0.5, -0.5)
+    marks = [Line2D([], [], marker="o", linestyle="", color=colours_of(models)[m], label=label(m)) for m in models]
+    figure.legend(handles=marks, loc="outside upper left", ncols=len(models), frameon=False)
+    return figure
+
+
+def _family_panel(axes: Any, scores: Sequence[Score], families: Sequence[Framing], models: Sequence[str]) -> None:  # noqa: ANN401 - matplotlib's Axes
+    colours = colours_of(models)
+    for score in scores:
+        place = models.index(score.model) - (len(models) - 1) / 2
+        y = families.index(score.framing) + _BETWEEN * place if score.framing else 0.0
+        colour = colours[score.model]
+        axes.plot([score.low, score.high], [y, y], color=colour, linewidth=1.4, alpha=0.7, clip_on=False)
+        axes.plot([score.rate], [y], "o", color=colour, markersize=4.5, clip_on=False)
+    axes.set(xlim=(-0.03, 1.03), xticks=(0, 0.5, 1), xlabel="kept")
+    with_grid(axes, "x")
+
+
+def _least_kept(scores: Sequence[Score], panels: Sequence[str]) -> str:
+    """The lowest rate of each model under each configuration, in words."""
+    parts: list[str] = []
+    for name, model in product(panels, models_of(scores)):
+        here = [s for s in scores if s.model == model and framed_configuration(s) == name]
+        if here:
+            worst = min(here, key=lambda score: score.rate or 0.0)
+            against, rate = framing_label(worst.framing or ""), number(worst.rate or 0.0)
+            parts.append(f"{label(model)} under {name} keeps least against {against}, {rate}")
+    return "What is kept against a user's words. " + "; ".join(parts)

@@ -1,4 +1,7 @@
-"""The report's sections on supervised tuning: the sweep over numbers of safety examples, and the training."""
+"""Tables and drawings of supervised tuning: the sweep over numbers of safety examples, and the losses of the training.
+
+This file knows the records of a sweep and of training steps. It does not know where a table or drawing is shown.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +11,10 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from cst.evaluation.comparisons import PairedTest
-from cst.evaluation.sweep import MEASURES, Measure, Sweep, SweepMean
+from cst.evaluation.sweep import MEASURES, Measure, Sweep
 from cst.records import Demonstration
-from cst.reporting import supervised as sweep_tables
-from cst.reporting.evidence import Evidence, TrainingStep
-from cst.reporting.figures import FIFTH, FOURTH, Drawing, counts_of, drawing
-from cst.reporting.sections import Section
+from cst.reporting.evidence import TrainingStep
+from cst.reporting.figures import FIFTH, FOURTH, TICKS, Drawing, counts_of, drawing, with_grid
 from cst.reporting.tables import (
     NOT_MEASURED,
     Counts,
@@ -98,7 +99,10 @@ def means_table(sweep: Sweep, judges: Sequence[str]) -> Table | None:
     """One row an N, one column a measure; `judges` say whose numbers they are."""
     if not sweep.means:
         return None
-    cells = {(mean.safety_examples, mean.measure): _mean(mean) for mean in sweep.means}
+    cells: dict[tuple[int | None, Measure], TableCell] = {}
+    for m in sweep.means:
+        count, counts = f"n {m.n}, {m.unscored} unscored", Counts(n=m.n, unscored=m.unscored)
+        cells[m.safety_examples, m.measure] = Rate(m.mean, m.low, m.high, count, method=m.interval, counts=counts)
     return Table(
         "Safety examples, the judge's numbers",
         ("N", *(f"mean number, {measure.label}" for measure in MEASURES)),
@@ -106,12 +110,6 @@ def means_table(sweep: Sweep, judges: Sequence[str]) -> Table | None:
         f"Means of the numbers from which {', '.join(judges) or 'the judge'} read its verdicts, on its own scale, with "
         "a 95 % percentile bootstrap, which takes the answers for independent. Answers without a number are unscored.",
     )
-
-
-def _mean(mean: SweepMean) -> TableCell:
-    counts = Counts(n=mean.n, unscored=mean.unscored)
-    count = f"n {mean.n}, {mean.unscored} unscored"
-    return Rate(mean.mean, mean.low, mean.high, count, method=mean.interval, counts=counts)
 
 
 def best_sentence(sweep: Sweep) -> str:
@@ -131,20 +129,8 @@ def _rates_at(sweep: Sweep, n: int) -> str:
     return ", ".join(f"{rate.measure.label} {rate_of(rate)}" for rate in found)
 
 
-class Look(NamedTuple):
-    """Colour and mark of a measure, told apart in print, too; and where its start model stands, left of the first N."""
-
-    colour: str
-    mark: str
-    start: float
-
-
-_LOOKS: dict[Measure, Look] = {
-    Measure.HARMFULNESS: Look(FIFTH, "o", -1.05),
-    Measure.EXAGGERATED_SAFETY: Look(FOURTH, "s", -0.95),
-}
-
-_TICKS = (0, 0.25, 0.5, 0.75, 1)
+_LOOKS = {Measure.HARMFULNESS: (FIFTH, "o", -1.05), Measure.EXAGGERATED_SAFETY: (FOURTH, "s", -0.95)}
+"""Colour and mark of a measure, told apart in print, too; and where its start model stands, left of the first N."""
 
 
 class Point(NamedTuple):
@@ -156,18 +142,14 @@ class Point(NamedTuple):
 
 
 Curves = Mapping[Measure, Mapping[int | None, Point]]
-"""Points of each measure by N."""
+"""Each measure's values by N, with their intervals."""
 
 
 def sweep_curves(sweep: Sweep) -> Drawing | None:
     """Harmfulness and exaggerated safety against N; None where less than two N have a rate."""
     shown = [rate for rate in sweep.rates if rate.topic is None and rate.rate is not None]
     curves: Curves = {
-        measure: {
-            rate.safety_examples: Point(rate.rate or 0.0, rate.low, rate.high)
-            for rate in shown
-            if rate.measure == measure
-        }
+        measure: {r.safety_examples: Point(r.rate or 0.0, r.low, r.high) for r in shown if r.measure == measure}
         for measure in MEASURES
     }
     if len(_counts(curves)) < 2:
@@ -185,11 +167,7 @@ def sweep_curves(sweep: Sweep) -> Drawing | None:
 def mean_curves(sweep: Sweep, judges: Sequence[str]) -> Drawing | None:
     """Means of the judge's numbers against N; None where less than two N have one."""
     curves: Curves = {
-        measure: {
-            mean.safety_examples: Point(mean.mean, mean.low, mean.high)
-            for mean in sweep.means
-            if mean.measure == measure
-        }
+        measure: {m.safety_examples: Point(m.mean, m.low, m.high) for m in sweep.means if m.measure == measure}
         for measure in MEASURES
     }
     if len(_counts(curves)) < 2:
@@ -230,9 +208,8 @@ def _figure(curves: Curves, label: str, *, is_share: bool) -> Figure:
     axes.set_xticks(list(names), list(names.values()))
     axes.set(xlabel="safety examples in training (N)", ylabel=label)
     if is_share:
-        axes.set(ylim=(-0.03, 1.03), yticks=_TICKS)
-    axes.grid(visible=True, axis="y")
-    axes.set_axisbelow(True)
+        axes.set(ylim=(-0.03, 1.03), yticks=TICKS)
+    with_grid(axes, "y")
     figure.legend(loc="outside upper left", ncols=len(curves), frameon=False)
     return figure
 
@@ -255,42 +232,6 @@ PANELS_A_LINE = 4
 """Of the figure of losses."""
 
 
-def sweep_sections(evidence: Evidence) -> list[Section]:
-    """What safety examples do, where a run has models with several numbers of them; none elsewhere."""
-    sweep, judges = evidence.sweep, evidence.judges
-    if sweep is None:
-        return []
-    tables = (
-        sweep_tables.rates_table(sweep),
-        sweep_tables.changes_table(sweep),
-        sweep_tables.topics_table(sweep),
-        sweep_tables.means_table(sweep, judges),
-    )
-    drawings = sweep_curves(sweep), mean_curves(sweep, judges)
-    return [
-        Section(
-            "Safety examples",
-            " ".join([sweep_tables.best_sentence(sweep), *sweep.missing]),
-            "answers to held-out prompts of the tasks harmless and over_refusal",
-            tuple(table for table in tables if table),
-            tuple(figure for figure in drawings if figure),
-        )
-    ]
-
-
-def training_section(evidence: Evidence) -> Section:
-    """Rows and losses of every model."""
-    metrics = {model: evidence.metrics[model] for model in evidence.models if evidence.metrics[model]}
-    table, figure = losses_table(metrics, evidence.demonstrations), losses_along_training(metrics)
-    return Section(
-        "Training",
-        "Supervised tuning on demonstrations: the mean negative log-likelihood of a token, in nats.",
-        "models/*/metrics.jsonl",
-        (table,) if table else (),
-        (figure,) if figure else (),
-    )
-
-
 def losses_table(
     metrics: Mapping[str, Sequence[TrainingStep]], demonstrations: Mapping[str, Sequence[Demonstration]]
 ) -> Table | None:
@@ -307,25 +248,16 @@ def losses_table(
 
 
 def _lowest(steps: Sequence[TrainingStep]) -> str:
-    losses = _validation(steps)
-    if not losses:
+    if not (losses := _validation(steps)):
         return NOT_MEASURED
-    lowest = min(losses, key=lambda loss: loss.value)
-    return f"{lowest.value:.4f} at step {lowest.step}, {lowest.rows} rows"
+    value, step, rows = min(losses, key=lambda loss: loss[0])
+    return f"{value:.4f} at step {step}, {rows} rows"
 
 
-class _Validation(NamedTuple):
-    """The loss of so many validation rows after a step."""
-
-    step: int
-    value: float
-    rows: int | None
-
-
-def _validation(steps: Sequence[TrainingStep]) -> list[_Validation]:
-    """Where there was an evaluation, and rows for it."""
+def _validation(steps: Sequence[TrainingStep]) -> list[tuple[float, int, int | None]]:
+    """Loss, step and rows of each evaluation that had validation rows."""
     found = ((each.step, each.evaluation) for each in steps if each.evaluation is not None)
-    return [_Validation(step, it.loss, it.rows) for step, it in found if it.loss is not None]
+    return [(it.loss, step, it.rows) for step, it in found if it.loss is not None]
 
 
 def losses_along_training(metrics: Mapping[str, Sequence[TrainingStep]]) -> Drawing | None:
@@ -361,6 +293,7 @@ def _losses(shown: Mapping[str, Sequence[TrainingStep]]) -> Figure:
 def _loss_panel(axes: Any, steps: Sequence[TrainingStep]) -> None:  # noqa: ANN401 - matplotlib's Axes
     axes.plot([step.step for step in steps], [step.loss for step in steps], color=FOURTH, linewidth=1.2)
     if losses := _validation(steps):
-        axes.plot([loss.step for loss in losses], [loss.value for loss in losses], "o", color=FIFTH, markersize=3.5)
+        values, at, _ = zip(*losses, strict=True)
+        axes.plot(at, values, "o", color=FIFTH, markersize=3.5)
     axes.set(xlabel="optimizer steps", ylim=(0, None))
     axes.grid(visible=True, axis="y")

@@ -1,18 +1,24 @@
-"""The values that a report is made of: tables, samples of answers, and sections of them."""
+"""The values that a report's tables are made of, and how numbers are written in them.
+
+This file knows rates, intervals and counts. It does not know which tables there are, or how a page shows them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from cst.evaluation.scores import unscored_bounds
 from cst.intervals import GROUPED, IntervalMethod
 from cst.records import Score
 
+if TYPE_CHECKING:
+    from cst.evaluation.capability import CapabilityScore  # which brings scipy.stats
+
 NOT_MEASURED = "\N{EN DASH}"
-_MINUS = "\N{MINUS SIGN}"
+DAGGER = "\N{DAGGER}"
 
 INTERVAL_NOTE = (
-    "A cell: the rate, its 95 % interval, followed / n. Wilson intervals; \N{DAGGER} where prompts hang together in "
+    f"A cell: the rate, its 95 % interval, followed / n. Wilson intervals; {DAGGER} where prompts hang together in "
     "groups: of as many independent answers as they are worth. Unscored answers are in neither count; where there are "
     "any, the rate lies between the two bounds that they leave open."
 )
@@ -23,8 +29,7 @@ def number(value: float, *, signed: bool = False) -> str:
     text = f"{abs(value):.3f}".removeprefix("0")
     if float(f"{value:.3f}") == 0:
         return text
-    sign = _MINUS if value < 0 else "+" if signed else ""
-    return sign + text
+    return ("\N{MINUS SIGN}" if value < 0 else "+" if signed else "") + text
 
 
 @dataclass(frozen=True)
@@ -50,40 +55,33 @@ class Rate:
     remark: str = ""
     method: IntervalMethod = "wilson"
     counts: Counts = Counts()
+    is_signed: ClassVar[bool] = False
 
     @property
     def main(self) -> str:
         """The rate alone, as the first line of a cell."""
-        return NOT_MEASURED if self.value is None else number(self.value)
+        return NOT_MEASURED if self.value is None else number(self.value, signed=self.is_signed)
 
     @property
     def interval(self) -> str:
-        """The interval in brackets, marked if groups of prompts widened it."""
-        return f"[{number(self.low)}, {number(self.high)}]{self.mark}"
+        """The interval in brackets, with a dagger if groups of prompts widened it."""
+        low, high = (number(bound, signed=self.is_signed) for bound in (self.low, self.high))
+        return f"[{low}, {high}]{DAGGER if self.method in GROUPED else ''}"
 
     @property
-    def mark(self) -> str:
-        """What the interval's method puts behind it."""
-        return "\N{DAGGER}" if self.method in GROUPED else ""
+    def lines(self) -> list[str]:
+        """The rate, its interval, its count and its remark, as far as there are any."""
+        return [part for part in (self.main, self.interval, self.count, self.remark) if part]
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.main, self.interval, self.count, self.remark) if part)
+        return " ".join(self.lines)
 
 
 @dataclass(frozen=True)
 class Difference(Rate):
     """A difference of two rates, written with its sign."""
 
-    @property
-    def main(self) -> str:
-        """The difference alone."""
-        return NOT_MEASURED if self.value is None else number(self.value, signed=True)
-
-    @property
-    def interval(self) -> str:
-        """The interval in brackets, with signs."""
-        low, high = number(self.low, signed=True), number(self.high, signed=True)
-        return f"[{low}, {high}]{self.mark}"
+    is_signed: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -111,15 +109,9 @@ class Table:
         return [
             [row.text, *[""] * (len(self.columns) - 1)]
             if isinstance(row, Heading)
-            else [_text(cell, stacked=stacked) for cell in row]
+            else ["\n".join(cell.lines) if stacked and isinstance(cell, Rate) else str(cell) for cell in row]
             for row in self.rows
         ]
-
-
-def _text(cell: TableCell, *, stacked: bool) -> str:
-    if isinstance(cell, str) or not stacked:
-        return str(cell)
-    return "\n".join(part for part in (cell.main, cell.interval, cell.count, cell.remark) if part)
 
 
 def rate_of(score: Score | None) -> TableCell:
@@ -143,20 +135,15 @@ def counted_rate(followed: int, n: int, unscored: int, low: float, high: float) 
     return Rate(followed / n if n else None, low, high, count, remark, counts=counts)
 
 
-def average_of(scores: Sequence[Score | None]) -> TableCell:
-    """The mean of rates, between the means of their bounds: wide enough however the rates hang together."""
-    present = [score for score in scores if score is not None]
-    rates = [score.rate for score in present if score.rate is not None]
-    if len(rates) < len(scores) or not rates:
+def average_of(scores: Sequence["Score | CapabilityScore | None"]) -> TableCell:
+    """The mean of rates, between the means of their bounds: wide enough however the rates are correlated."""
+    rated = [(score.rate, score) for score in scores if score is not None and score.rate is not None]
+    if len(rated) < len(scores) or not rated:
         return NOT_MEASURED
-    n, unscored = sum(score.n for score in present), sum(score.unscored for score in present)
-    return Rate(
-        sum(rates) / len(rates),
-        sum(score.low for score in present) / len(present),
-        sum(score.high for score in present) / len(present),
-        f"n {n}, {unscored} unscored",
-        counts=Counts(n=n, unscored=unscored),
-    )
+    n, unscored = sum(score.n for _, score in rated), sum(score.unscored for _, score in rated)
+    rates, lows, highs = zip(*((rate, score.low, score.high) for rate, score in rated), strict=True)
+    value, low, high = (sum(each) / len(each) for each in (rates, lows, highs))
+    return Rate(value, low, high, f"n {n}, {unscored} unscored", counts=Counts(n=n, unscored=unscored))
 
 
 def p_value(value: float) -> str:

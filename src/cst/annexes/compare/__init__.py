@@ -20,10 +20,9 @@ from cst.annexes.compare.runs import (
 )
 from cst.evaluation.scores import Cell
 from cst.records import NO_CONFIGURATION
-from cst.reporting.further_tables import capability_change, capability_mean, flat
 from cst.reporting.report import page_environment
-from cst.reporting.score_tables import label
-from cst.reporting.sections import Section
+from cst.reporting.score_tables import capability_change, capability_mean, label
+from cst.reporting.sections import Section, flat
 from cst.reporting.tables import (
     INTERVAL_NOTE,
     NOT_MEASURED,

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from cst.errors import DataError, RunFolderError
 from cst.evaluation.capability import AskedSet, CapabilityAnswer, CapabilityChange, CapabilityScore, ItemKey, changed
-from cst.evaluation.comparisons import Count, mcnemar, paired_counts
-from cst.evaluation.scores import Cell, Outcome, by_cell, outcomes
+from cst.evaluation.comparisons import mcnemar, paired_counts
+from cst.evaluation.scores import Cell, Count, Outcome, by_cell, outcomes
 from cst.intervals import GROUPED, Interval, IntervalMethod, effective_n, newcombe
 from cst.records import Message, Record, Score, Text
 from cst.reporting.evidence import Evidence, read_evidence

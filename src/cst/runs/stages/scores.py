@@ -68,8 +68,7 @@ def score_stage(workshop: Workshop) -> Stage:
     @uncollected()
     def work() -> None:
         from cst.evaluation.comparisons import compare_cells
-        from cst.evaluation.error_correction import corrected_scores
-        from cst.evaluation.judge_card import panel_agreement
+        from cst.evaluation.judge_card import corrected_scores, panel_agreement
         from cst.evaluation.scores import by_cell, outcomes, score_cells
 
         card = card_of(workshop) if carded else None

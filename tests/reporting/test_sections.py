@@ -9,9 +9,10 @@ import pytest
 from cst.evaluation.framings import EXCHANGES, FAMILIES
 from cst.records import Completion, Score
 from cst.reporting import score_tables
-from cst.reporting.evidence import Evidence, read_evidence
+from cst.reporting.evidence import Evidence, TaskSynthesis, read_evidence
+from cst.reporting.figures import kept_by_family
 from cst.reporting.report import render_report
-from cst.reporting.robustness import kept_by_family, robustness_sections
+from cst.reporting.sections import fingerprints_table, robustness_sections, synthesis_table
 from cst.reporting.tables import Heading, Rate
 from cst.store import read_json
 
@@ -111,3 +112,16 @@ def test_a_folder_of_an_older_run_has_a_report_all_the_same(run, tmp_path):
 
     assert "switch_rates.json" in report.missing
     assert "Nothing to show: needs switch\\_rates.json." in report.markdown.read_text()
+
+
+def test_every_drop_is_counted_by_its_reason() -> None:
+    table = synthesis_table([TaskSynthesis(task="t", prompts=9, pairs=7, drops={"original_empty": 2})])
+    assert table is not None
+    assert table.text_rows() == [["task t", ""], ["prompts", "9"], ["pairs", "7"], ["dropped: original empty", "2"]]
+
+
+def test_fingerprints_are_flattened() -> None:
+    table = fingerprints_table({"model": "ab", "versions": {"torch": "2"}, "files": ["x"], "none": None})
+    assert table is not None
+    assert table.rows == (("model", "ab"), ("versions.torch", "2"), ("files.0", "x"))
+    assert fingerprints_table(None) is None

@@ -3,8 +3,15 @@ import pytest
 from made_for_evaluation import CONFIGURATIONS, completion, prompt, verdicts
 
 import judge_error
-from cst.evaluation.error_correction import corrected, corrected_scores
-from cst.evaluation.judge_card import Confusion, JudgeCard, LabelledAnswer, SideCounts, task_cards
+from cst.evaluation.judge_card import (
+    Confusion,
+    JudgeCard,
+    LabelledAnswer,
+    SideCounts,
+    corrected,
+    corrected_scores,
+    task_cards,
+)
 from cst.evaluation.scores import by_cell, outcomes, score_cells
 from cst.intervals import Interval, wilson
 from cst.judges.plain import CallableJudge
