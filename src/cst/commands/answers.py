@@ -15,10 +15,7 @@ from cst.annexes.safety_tuned_llamas.answering import (
     generate_answers,
     journal_of,
     output_file,
-    read_answers,
-    write_answers,
 )
-from cst.annexes.safety_tuned_llamas.scores import AnswerTask, answer_scores, answer_table
 from cst.chat.budget import Budget
 from cst.commands.console import (
     FolderOption,
@@ -28,16 +25,14 @@ from cst.commands.console import (
     SetOption,
     UpdateOption,
     bring,
-    draw,
     folder_of,
     read_recipe,
     tell,
 )
-from cst.commands.scoring import judged, write_tables
+from cst.commands.scoring import write_tables
 from cst.doors import open_workshop
 from cst.errors import DataError
-from cst.judges import Candidate, Opinion
-from cst.records import Prompt, Record, Sampling, Side, Text
+from cst.records import Record, Sampling
 from cst.store import first_complaint
 
 R = TypeVar("R", bound=Record)
@@ -183,77 +178,3 @@ def _tell(made: AnswerFile, output: Path, *, as_json: bool) -> None:
         f"{used['max_new_tokens']} tokens or the model's limit"
     )
     print(output)
-
-
-SUFFIX = ".json"
-
-
-class ScoredAnswerFile(AnswerFile):
-    """Answers with a judge's score and side for each; None if it gives none."""
-
-    judge: Text
-    scores: tuple[float | None, ...]
-    exhibits: tuple[Side | None, ...]
-
-
-def score_answers(
-    file: Path,
-    recipe_file: Path,
-    folder: Path | None,
-    overrides: Sequence[str],
-    out: Path | None,
-    *,
-    task: AnswerTask,
-    budget: Budget,
-    as_json: bool,
-) -> None:
-    """Print the scores of a file's answers by a recipe's judge; write the file with them to `out`, if given.
-
-    Raises:
-        DataError: The file can't be used, or `out` can't be written.
-        RecipeError: The recipe can't be used, or names no judge.
-    """
-    answers = read_answers(file)
-    recipe = read_recipe(recipe_file, overrides)
-    judge, opinions = judged(
-        open_workshop(recipe, folder_of(recipe, folder), budget=budget), _candidates(answers, task)
-    )
-    if out is not None:
-        write_answers(out, _scored(answers, judge, opinions))
-        tell(f"written: {out}")
-    scores = answer_scores(opinions, answers.tags or (), task)
-    if as_json:
-        told = {"file": str(file), "judge": judge, "task": task}
-        print(json.dumps({**told, "scores": [score.model_dump() for score in scores]}, indent=2))
-        return
-    draw(answer_table(file.name, judge, scores, task))
-
-
-def reject_unjudged(file: Path) -> None:
-    """Reject a file of answers that is given without a recipe.
-
-    Raises:
-        DataError: The file holds answers.
-    """
-    try:
-        read_answers(file)
-    except DataError:
-        return
-    raise DataError(f"{file} is a file of answers, but no judge is named. Name a recipe with a judge with --recipe.")
-
-
-def _candidates(answers: AnswerFile, task: AnswerTask) -> list[Candidate]:
-    asked = enumerate(zip(answers.messages, answers.outputs, strict=True), start=1)
-    return [
-        Candidate(prompt=Prompt(id=f"answer-{number:06d}", text=turn.content, input=turn.input, task=task), text=output)
-        for number, (turn, output) in asked
-    ]
-
-
-def _scored(answers: AnswerFile, judge: str, opinions: Sequence[Opinion]) -> ScoredAnswerFile:
-    return ScoredAnswerFile(
-        **dict(answers),
-        judge=judge,
-        scores=tuple(opinion.score for opinion in opinions),
-        exhibits=tuple(opinion.exhibits for opinion in opinions),
-    )

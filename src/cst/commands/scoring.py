@@ -27,6 +27,12 @@ from cst.annexes.paper import (
     stream_published,
     write_published,
 )
+from cst.annexes.safety_tuned_llamas.answering import (
+    AnswerFile,
+    read_answers,
+    write_answers,
+)
+from cst.annexes.safety_tuned_llamas.scores import AnswerTask, answer_scores, answer_table
 from cst.chat.budget import Budget
 from cst.commands.console import (
     FolderOption,
@@ -45,7 +51,7 @@ from cst.doors import open_workshop
 from cst.errors import DataError
 from cst.judges import Candidate, Opinion
 from cst.recipe import Recipe
-from cst.records import Completion, Verdict
+from cst.records import Completion, Prompt, Side, Text, Verdict
 from cst.runs.folder import RunFolder, reject_another_recipe
 from cst.runs.pipeline import steps
 from cst.runs.workshop import BASE, Workshop
@@ -193,21 +199,91 @@ def score(
 
     Earlier stages that are out of date run first; stages that are up to date are skipped.
     """
-    from cst.commands import answers  # that module imports this one
-
     budget, sets = Budget(max_calls=max_calls, max_cost=max_cost), overrides or []
-    if named.suffix == answers.SUFFIX and judged_by is not None:
-        answers.score_answers(
-            named, judged_by, folder, sets, out, task=task or "harmless", budget=budget, as_json=as_json
-        )
+    if named.suffix == ANSWERS_SUFFIX and judged_by is not None:
+        score_answers(named, judged_by, folder, sets, out, task=task or "harmless", budget=budget, as_json=as_json)
     elif named.suffix == SUFFIX:
         reject_options(task=task)
         score_file(named, judged_by, folder, sets, out, budget=budget, as_json=as_json)
     else:
-        if named.suffix == answers.SUFFIX:
-            answers.reject_unjudged(named)
+        if named.suffix == ANSWERS_SUFFIX:
+            reject_unjudged(named)
         reject_options(recipe=judged_by, out=out, task=task)
         read = read_recipe(named, sets)
         bring(
             open_workshop(read, folder_of(read, folder), budget=budget), until="score", update=update, as_json=as_json
         )
+
+
+ANSWERS_SUFFIX = ".json"
+
+
+class ScoredAnswerFile(AnswerFile):
+    """Answers with a judge's score and side for each; None if it gives none."""
+
+    judge: Text
+    scores: tuple[float | None, ...]
+    exhibits: tuple[Side | None, ...]
+
+
+def score_answers(
+    file: Path,
+    recipe_file: Path,
+    folder: Path | None,
+    overrides: Sequence[str],
+    out: Path | None,
+    *,
+    task: AnswerTask,
+    budget: Budget,
+    as_json: bool,
+) -> None:
+    """Print the scores of a file's answers by a recipe's judge; write the file with them to `out`, if given.
+
+    Raises:
+        DataError: The file can't be used, or `out` can't be written.
+        RecipeError: The recipe can't be used, or names no judge.
+    """
+    answers = read_answers(file)
+    recipe = read_recipe(recipe_file, overrides)
+    judge, opinions = judged(
+        open_workshop(recipe, folder_of(recipe, folder), budget=budget), _candidates(answers, task)
+    )
+    if out is not None:
+        write_answers(out, _scored(answers, judge, opinions))
+        tell(f"written: {out}")
+    scores = answer_scores(opinions, answers.tags or (), task)
+    if as_json:
+        told = {"file": str(file), "judge": judge, "task": task}
+        print(json.dumps({**told, "scores": [score.model_dump() for score in scores]}, indent=2))
+        return
+    draw(answer_table(file.name, judge, scores, task))
+
+
+def reject_unjudged(file: Path) -> None:
+    """Reject a file of answers that is given without a recipe.
+
+    Raises:
+        DataError: The file holds answers.
+    """
+    try:
+        read_answers(file)
+    except DataError:
+        return
+    raise DataError(f"{file} is a file of answers, but no judge is named. Name a recipe with a judge with --recipe.")
+
+
+def _candidates(answers: AnswerFile, task: AnswerTask) -> list[Candidate]:
+    asked = enumerate(zip(answers.messages, answers.outputs, strict=True), start=1)
+    return [
+        Candidate(prompt=Prompt(id=f"answer-{number:06d}", text=turn.content, input=turn.input, task=task), text=output)
+        for number, (turn, output) in asked
+    ]
+
+
+def _scored(answers: AnswerFile, judge: str, opinions: Sequence[Opinion]) -> ScoredAnswerFile:
+    return ScoredAnswerFile(
+        **dict(answers),
+        judge=judge,
+        scores=tuple(opinion.score for opinion in opinions),
+        exhibits=tuple(opinion.exhibits for opinion in opinions),
+    )
