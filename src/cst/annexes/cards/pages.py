@@ -228,7 +228,7 @@ def _configuration(configuration: SafetyConfiguration, recipe: Recipe) -> str:
 
 def _how_trained(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
     """How many rows of which sources, and what training came to."""
-    from cst.training.results import read_result
+    from cst.training.folder import read_result
 
     of = f" of {as_code(source_name(recipe.preferences.path))}" if recipe.preferences else ""
     if recipe.mixture:
