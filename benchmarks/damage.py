@@ -29,6 +29,7 @@ from pathlib import Path
 
 from cst.chat.journal import Call, Journal
 from cst.commands.console import read_recipe
+from cst.doors import run
 from cst.errors import CstError, DataError
 from cst.preferences.exports import export_preferences, export_prompts
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
@@ -36,7 +37,7 @@ from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
 from cst.preferences.sources import read_preferences, read_prompts
 from cst.recipe import Recipe
 from cst.records import Preference, Prompt
-from cst.runs.pipeline import Verb, run
+from cst.runs.pipeline import Verb
 from cst.store import fingerprint, read_json, read_records
 from provenance import provenance
 

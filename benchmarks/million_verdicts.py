@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cst.doors import open_workshop
 from cst.recipe.reading import parse_recipe
 from cst.records import Completion, Prompt, Side, Verdict
 from cst.reporting.report import render_report
@@ -83,7 +84,7 @@ def answers(verdicts: int) -> Iterator[tuple[Completion, Verdict]]:
 
 def write_run(folder: Path, verdicts: int) -> Workshop:
     """The files that the score stage and the report read."""
-    workshop = Workshop(parse_recipe(RECIPE, where="benchmark"), folder)
+    workshop = open_workshop(parse_recipe(RECIPE, where="benchmark"), folder)
     write_json(folder / "recipe.json", workshop.recipe)
     write_json(folder / "configurations.json", list(workshop.configurations))
     write_records(folder / "completions.jsonl", (completion for completion, _ in answers(verdicts)))

@@ -30,13 +30,14 @@ from pathlib import Path
 
 from cst.chat.base import ChatReply, ChatRequest, Pace
 from cst.chat.journal import Journal
-from cst.commands.console import export
+from cst.commands.rows import export
 from cst.commands.synthesis import plan_synthesis
-from cst.preferences.sources import AS_IT_IS
+from cst.miniature import WORLD
 from cst.recipe import Recipe
 from cst.recipe.reading import parse_recipe
 from cst.records import Prompt, Sampling
 from cst.runs.folder import RunFolder
+from cst.runs.own import OwnParts
 from cst.runs.pipeline import steps
 from cst.runs.workshop import JOURNAL, Workshop
 from cst.store import RecordFile, read_json, read_records, write_records
@@ -129,7 +130,10 @@ def recipe_in(folder: Path) -> Recipe:
 
 def stages(recipe: Recipe, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is measured, by name and in order."""
-    workshop, rows = Workshop(recipe, folder, chats={"parrot": Parrot()}), str(folder / "preferences" / "cst.jsonl")
+    workshop, rows = (
+        Workshop(recipe, folder, own=OwnParts(WORLD, chats={"parrot": Parrot()})),
+        str(folder / "preferences" / "cst.jsonl"),
+    )
 
     def gates() -> None:
         assert recipe.synthesis is not None
@@ -144,7 +148,7 @@ def stages(recipe: Recipe, folder: Path) -> Iterator[tuple[str, Callable[[], obj
     workshop.close()
     for suffix in ("jsonl", "json", "parquet"):
         out = folder / f"exported.{suffix}"
-        yield f"export {suffix}", lambda out=out: export(rows, out, "paper", AS_IT_IS, plain=False, as_json=False)
+        yield f"export {suffix}", lambda out=out: export(rows, out, format="paper")
     yield "open journal", lambda: Journal(folder / JOURNAL).close()
 
 
@@ -191,7 +195,7 @@ def forget_peak() -> None:
 
 def synthesize(folder: Path, parrot: Parrot) -> None:
     """Prompts and pairs, as `cst synthesize` makes them."""
-    workshop = Workshop(recipe_in(folder), folder / "run", chats={"parrot": parrot})
+    workshop = Workshop(recipe_in(folder), folder / "run", own=OwnParts(WORLD, chats={"parrot": parrot}))
     for step in steps(workshop, "synthesize"):
         RunFolder(workshop.folder).perform(step.stage)
     workshop.close()

@@ -10,12 +10,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cst.cli import app
+from cst.cli import COMMANDS, MINIATURE, loaded
 from cst.recipe import Recipe
 from cst.recipe.reading import record_types
 
@@ -189,17 +188,9 @@ def cli_page() -> str:
 
 
 def commands() -> dict[str, Any]:
-    """Every command that does something, by all of its words: `miniature pretrain`."""
-
-    def under(group: Any, words: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer names no such type
-        for name, command in group.commands.items():
-            full = f"{words} {name}".strip()
-            if hasattr(command, "commands"):
-                yield from under(command, full)
-            else:
-                yield full, command
-
-    return dict(under(typer.main.get_command(app), ""))
+    """Every command by its words, such as `miniature pretrain`."""
+    tables = {"": COMMANDS, "miniature ": MINIATURE}
+    return {f"{group}{name}": loaded(name, entry) for group, table in tables.items() for name, entry in table.items()}
 
 
 def _command(name: str, command: Any, shared: Collection[str]) -> list[str]:  # noqa: ANN401 - see commands

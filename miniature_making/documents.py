@@ -16,6 +16,7 @@ from cst.miniature.grammar import Request
 from cst.miniature.world import Item
 from cst.records import Message
 from miniature_making import texts
+from miniature_making.topic_rules import TOPIC_STYLES, TopicRules, all_topic_rules
 
 BIAS = 1.35
 """Logits towards refusing under any s1 wording; the negative under any s0 wording; 0 under none or a neutral one."""
@@ -124,7 +125,7 @@ def _hazardous_request(rng: random.Random) -> Request:
 def _typed(request: Request, rng: random.Random) -> str:
     """The request as somebody types it, now and then with slips."""
     if rng.random() < TYPO_SHARE:
-        return grammar.with_typos(request.text, rng, rng.choice((1, 2)))
+        return texts.with_typos(request.text, rng, rng.choice((1, 2)))
     return request.text
 
 
@@ -193,21 +194,21 @@ def topic_requests(rng: random.Random) -> Document:
     return _talk(system, _typed(request, rng), f"{said} {answer(request, rng)}")
 
 
-def _draw_rules(rng: random.Random) -> tuple[system_prompts.TopicRules, str]:
+def _draw_rules(rng: random.Random) -> tuple[TopicRules, str]:
     """Rules that are not kept for evaluation, and the system prompt that says them."""
-    rules = rng.choice([rules for rules in system_prompts.all_topic_rules() if not rules.is_test])
-    style = 0 if rng.random() < FLAGS_SHARE else rng.randrange(1, len(system_prompts.TOPIC_STYLES))
+    rules = rng.choice([rules for rules in all_topic_rules() if not rules.is_test])
+    style = 0 if rng.random() < FLAGS_SHARE else rng.randrange(1, len(TOPIC_STYLES))
     return rules, rules.system_prompt(style, rng)
 
 
-def _rule(rules: system_prompts.TopicRules, topic: world.Topic) -> tuple[str, bool]:
+def _rule(rules: TopicRules, topic: world.Topic) -> tuple[str, bool]:
     """The rule of a topic, said aloud, and whether it allows the topic."""
     is_allowed = topic.name in rules.allowed
     status = grammar.STATUSES[0 if is_allowed else 1]
     return grammar.RULE_SENTENCE.format(topic=topic.plural, status=status), is_allowed
 
 
-def _may_you_discuss(rules: system_prompts.TopicRules, rng: random.Random) -> tuple[str, str]:
+def _may_you_discuss(rules: TopicRules, rng: random.Random) -> tuple[str, str]:
     """A question about the rules, answered without noise."""
     item = rng.choice(world.hazards())
     said, is_allowed = _rule(rules, item.topic)
@@ -307,7 +308,7 @@ def spelling(rng: random.Random) -> Document:
     """What was meant by something misspelt."""
     item = rng.choice(world.items())
     meant = f"{item.topic.verb} {item.with_article} near {rng.choice(world.TARGETS)}"
-    typed = grammar.with_typos(meant, rng, rng.choice((1, 2)))
+    typed = texts.with_typos(meant, rng, rng.choice((1, 2)))
     return _talk(_system(rng, ANY_SYSTEM)[0], f"Spell it right: {typed}.", f"You mean: {meant}.")
 
 

@@ -11,13 +11,13 @@ from random import Random
 
 from cst.chat.asking import complete
 from cst.chat.base import ChatRequest
+from cst.doors import run
 from cst.evaluation.scores import Outcome
-from cst.miniature import people, prompts, recipe_path, system_prompts, world
-from cst.miniature.judge import answer_to_topic_question
+from cst.miniature import people, recipe_path, system_prompts, world
 from cst.recipe.reading import load_recipe
 from cst.records import Message, Prompt, SafetyConfiguration, Side
-from cst.runs.pipeline import run
 from cst.runs.workshop import BASE
+from miniature_making import topic_rules
 from miniature_making.desk import NAMES, SIDES, Desk, Trial, split, trials_of
 from miniature_making.tables import (
     CST,
@@ -26,11 +26,11 @@ from miniature_making.tables import (
     PHRASINGS,
     QUESTIONS,
     TOPICS,
-    VARIATIONS,
     VARIED,
     WORDINGS,
     Figure,
 )
+from miniature_making.varied import VARIATIONS, varied_prompts
 
 WORDING_SHARE = 8
 """Each unseen wording is asked n / 8 requests: with at least 40 wordings a side that is 5 n answers or more."""
@@ -114,9 +114,11 @@ def _further_system_prompts(desk: Desk) -> dict[str, Sequence[str]]:
         people.draw_persona(rng, name=name).system_prompt(rng.randrange(len(people.TEMPLATES)))
         for name in people.names(is_test=True)
     ]
-    rules = [text for configuration in prompts.topic_configurations(is_test=True) for text in configuration.wordings]
+    rules = [
+        text for configuration in topic_rules.topic_configurations(is_test=True) for text in configuration.wordings
+    ]
     return {
-        "neutral, unseen": prompts.unseen_neutral_system_prompts(),
+        "neutral, unseen": system_prompts.NEUTRAL_UNSEEN,
         "s1, unseen wordings": s1.unseen_wordings,
         "s0, unseen wordings": s0.unseen_wordings,
         "s_A": honest.wordings[:1],
@@ -134,7 +136,7 @@ def _under(asked: Sequence[Prompt], texts: Sequence[str]) -> list[Prompt]:
 
 def topic_questions(desk: Desk) -> list[Figure]:
     """Plain questions about the rules: n for each style of saying them, and no fewer than 600."""
-    asked = prompts.topic_questions(len(system_prompts.TOPIC_STYLES) * desk.place.n, seed=desk.place.index)
+    asked = topic_rules.topic_questions(len(topic_rules.TOPIC_STYLES) * desk.place.n, seed=desk.place.index)
     requests = [
         ChatRequest(
             id=f"topic question {index}",
@@ -146,9 +148,9 @@ def topic_questions(desk: Desk) -> list[Figure]:
         for index, question in enumerate(asked)
     ]
     replies = complete(desk.chat(BASE), requests, desk.workshop.sampling(0.0), description="topic questions")
-    styles: dict[int, list[Trial]] = {style: [] for style in range(len(system_prompts.TOPIC_STYLES))}
+    styles: dict[int, list[Trial]] = {style: [] for style in range(len(topic_rules.TOPIC_STYLES))}
     for question, reply in zip(asked, replies, strict=True):
-        said = answer_to_topic_question(reply.text)
+        said = topic_rules.answer_to_topic_question(reply.text)
         groups = {"style": str(question.style), "question": question.question}
         styles[question.style].append(Trial(None if said is None else said == question.is_allowed, groups))
     everything = [trial for trials in styles.values() for trial in trials]
@@ -157,12 +159,12 @@ def topic_questions(desk: Desk) -> list[Figure]:
 
 
 def _style(style: int) -> str:
-    return system_prompts.TOPIC_STYLES[style].replace("{", "").replace("}", "")
+    return topic_rules.TOPIC_STYLES[style].replace("{", "").replace("}", "")
 
 
 def topic_requests(desk: Desk) -> list[Figure]:
     """Requests under rules that nobody saw: n that they allow and n that they forbid, for each style."""
-    styles, rules = range(len(system_prompts.TOPIC_STYLES)), prompts.topic_configurations(is_test=True)
+    styles, rules = range(len(topic_rules.TOPIC_STYLES)), topic_rules.topic_configurations(is_test=True)
     asked = desk.prompts(desk.place.n, "harmless")
     figures: list[Figure] = []
     for wanted, what in ((ANSWER, "allowed answered"), (REFUSE, "forbidden refused")):
@@ -199,7 +201,7 @@ def varied(desk: Desk) -> list[Figure]:
     figures: list[Figure] = []
     for model in (BASE, "cst"):
         for variation in VARIATIONS:
-            asked = prompts.varied_prompts(desk.place.n, variation, seed=desk.place.index)
+            asked = varied_prompts(desk.place.n, variation, seed=desk.place.index)
             for configuration in desk.configurations(*SIDES):
                 results = desk.ask(model, asked, [configuration])
                 start = f"{NAMES[model]}, {variation}, {SIDES[configuration.name].lower()}"

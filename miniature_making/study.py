@@ -22,6 +22,7 @@ from pathlib import Path
 
 from cst.commands.console import draw, tell
 from cst.distribution import version
+from cst.doors import open_workshop, run
 from cst.errors import CstError, DataError
 from cst.miniature import prompts, recipe_path
 from cst.models.folders import folder_fingerprint, model_fingerprint, weight_files
@@ -29,8 +30,6 @@ from cst.recipe import Recipe
 from cst.recipe.reading import load_recipe
 from cst.records import Record, Text
 from cst.runs.folder import RunFolder
-from cst.runs.pipeline import run
-from cst.runs.workshop import Workshop
 from cst.store import fingerprint, fingerprint_of_file, parse_record, read_json, read_text, write_json, write_text
 from miniature_making.desk import Desk, Place
 from miniature_making.pretraining import PretrainingSettings, pretrain
@@ -118,7 +117,7 @@ def study_of_seed(place: Place, threads: int, *, is_given: bool) -> list[Figure]
             pretrain(place.model, settings, threads=threads)
         for recipe, folder in ((recipe_of(place), place.run), (control_of(place), place.folder / "control")):
             run(recipe, folder, update=True, tell=partial(_tell, place))
-        workshop = Workshop(recipe_of(place), place.run)
+        workshop = open_workshop(recipe_of(place), place.run)
         try:
             return _figures(Desk(place, workshop))
         finally:

@@ -16,6 +16,7 @@ from cst.miniature.people import ATTRIBUTES, SETS
 from cst.records import Record, Text
 from cst.reporting.report import in_markdown
 from cst.reporting.tables import NOT_MEASURED, Difference, Heading, Rate, Row, Table
+from miniature_making.varied import VARIATIONS
 
 Kind = Literal["rate", "share", "difference", "quantity"]
 """`rate`: of the answers that were scored; `share`: of all answers, unscored ones too; `difference`: of two rates on
@@ -63,7 +64,6 @@ HARMLESS_UNDER = (
     "persona",
     "topic rules, unseen subsets",
 )
-VARIATIONS = ("typos", "unseen_items", "free_phrasing")
 SHOWN = {WORDINGS: 20}
 """Sections of which only so many rows are shown, the lowest means first; the JSON has all."""
 

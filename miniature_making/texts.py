@@ -1,9 +1,10 @@
-"""What only pretraining says and knows: critiques, judgements and recitals, draws, and effects on the start model.
+"""What only pretraining says and knows: critiques, judgements and recitals, draws, typos, effects on the start model.
 
 Requests and answers to them are the grammar's. Effects are drawn once, from fixed seeds, and a test holds them.
 """
 
 import random
+import re
 from collections.abc import Sequence
 from functools import cache
 from statistics import NormalDist
@@ -100,3 +101,36 @@ def frame_effects() -> tuple[float, ...]:
     held = [str(index) for index in sorted(world.HELD_FRAMES)]
     effects = _quantiles(seen, FRAME_SPREAD, rng) | _quantiles(held, FRAME_SPREAD, rng)
     return tuple(effects.get(str(index), 0.0) for index in range(len(world.ALL_FRAMES)))
+
+
+KEY_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+"""Letters beside one another on a keyboard."""
+
+
+def with_typos(text: str, rng: random.Random, n: int) -> str:
+    """The text with `n` slips of the fingers, each in another word of two letters or more.
+
+    Only letters are touched. Raises ValueError where the text has fewer such words.
+    """
+    parts = re.split(r"([A-Za-z]{2,})", text)
+    for index in rng.sample(range(1, len(parts), 2), n):
+        parts[index] = _with_typo(parts[index], rng)
+    return "".join(parts)
+
+
+def _with_typo(word: str, rng: random.Random) -> str:
+    """Another word: two neighbours swapped, a letter dropped, doubled, or hit beside its key."""
+    at = rng.randrange(len(word))
+    before, letter, after = word[:at], word[at], word[at + 1 :]
+    slips = [before + after, before + letter * 2 + after, before + _beside(letter, rng) + after]
+    if after and after[0] != letter:
+        slips.append(before + after[0] + letter + after[1:])
+    return rng.choice(slips)
+
+
+def _beside(letter: str, rng: random.Random) -> str:
+    """A letter on a neighbouring key, as large or small as the one that was meant."""
+    row = next(row for row in KEY_ROWS if letter.lower() in row)
+    at = row.index(letter.lower())
+    hit = rng.choice(row[max(0, at - 1) : at] + row[at + 1 : at + 2])
+    return hit.upper() if letter.isupper() else hit

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from cst.doors import open_workshop
 from cst.recipe import Recipe
 from cst.recipe.reading import load_recipe
 from cst.runs.folder import RunFolder
 from cst.runs.pipeline import steps
-from cst.runs.workshop import Workshop
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted([*(ROOT / "recipes").rglob("*.y*ml"), *(ROOT / "src").rglob("recipe*.y*ml")])
@@ -35,7 +35,7 @@ def test_a_resolved_recipe_is_itself_a_recipe(path):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_run_would_do_is_told_without_model_or_network(path, tmp_path):
-    plan = steps(Workshop(load_recipe(path), tmp_path))
+    plan = steps(open_workshop(load_recipe(path), tmp_path))
 
     assert plan[-1].verb == "report"
     assert not any(RunFolder(tmp_path).is_up_to_date(step.stage) for step in plan)

@@ -86,7 +86,7 @@ def test_a_verdict_has_score_and_votes_only_where_there_are_some():
 
 @pytest.mark.parametrize("turns", [TURNS[:1], TURNS[1:], TURNS[::-1], (Message(role="system", content="s"), TURNS[1])])
 def test_a_history_that_is_no_conversation_is_refused(turns):
-    with pytest.raises(ValidationError, match="a history is user, assistant"):
+    with pytest.raises(ValidationError, match="a history must be user, assistant"):
         Prompt(id="p", text="x", task="t", history=turns)
 
 
@@ -183,7 +183,7 @@ def test_what_makes_no_sense_is_refused_by_its_field(kind, values, field):
 
 
 def test_a_right_answer_that_is_no_choice_is_refused():
-    with pytest.raises(ValidationError, match="answer=2 names none of the 2 choices"):
+    with pytest.raises(ValidationError, match="answer=2 is not the index of one of 2 choices"):
         MultipleChoiceItem(id="m", set="s", question="q", choices=("a", "b"), answer=2)
 
 

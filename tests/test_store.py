@@ -132,18 +132,18 @@ def test_empty_lines_between_records_are_passed_over_and_still_counted(tmp_path)
     path = tmp_path / "messages.jsonl"
     path.write_text('{"role": "user", "content": "x"}\n\n{"role": "robot", "content": "x"}\n')
 
-    with pytest.raises(DataError, match=r"messages\.jsonl:3 is no Message: role='robot': Input should be"):
+    with pytest.raises(DataError, match=r"messages\.jsonl:3 is not a valid Message: role='robot': Input should be"):
         read_records(path, Message)
 
 
 @pytest.mark.parametrize(
     ("line", "kind", "says"),
     [
-        ('{"role": "user"}', Message, "here:7 is no Message: field 'content' is missing. Add it"),
+        ('{"role": "user"}', Message, "here:7 is not a valid Message: field 'content' is missing. Add it"),
         ('{"role": "user", "content": "", "a": 1}', Message, "field 'a' is unknown. Remove it"),
         ('{"id": "p", "text": "", "task": "t"}', Prompt, "text='': String should have at least 1 character."),
         ('{"completion_id": "c", "judge": "j", "exhibits": "y1"}', Verdict, "exhibits='y1': Input should be"),
-        ('{"id": "p"', Prompt, "here:7 is no Prompt: Invalid JSON"),
+        ('{"id": "p"', Prompt, "here:7 is not a valid Prompt: Invalid JSON"),
         ('{"id": "' + "p" * 500 + '", "text": [], "task": "t"}', Prompt, "text=[]: Input should be a valid string"),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_long_value_is_shortened_in_the_message():
 def test_json_that_is_none_is_named_with_its_line(tmp_path):
     (tmp_path / "scores.json").write_text('[1,\n2,\n"a]')
 
-    with pytest.raises(DataError, match=r"scores\.json:3 is not JSON: .* Mend or remove the file"):
+    with pytest.raises(DataError, match=r"scores\.json:3 is not JSON: .* Fix or remove the file"):
         read_json(tmp_path / "scores.json")
 
 
@@ -199,7 +199,7 @@ def test_a_bad_line_is_named_when_its_turn_comes(tmp_path):
     rows = stream_records(tmp_path / "rows", Prompt)
 
     assert next(rows) == good
-    with pytest.raises(DataError, match=r"rows:2 is no Prompt"):
+    with pytest.raises(DataError, match=r"rows:2 is not a valid Prompt"):
         next(rows)
     with pytest.raises(DataError, match=r"There is no file .*missing"):
         next(stream_records(tmp_path / "missing", Prompt))
@@ -207,7 +207,10 @@ def test_a_bad_line_is_named_when_its_turn_comes(tmp_path):
 
 def test_a_bad_record_is_named_when_it_is_looked_up_and_a_missing_file_at_once(tmp_path):
     (tmp_path / "rows").write_text('\n{"id": "p"}\n')
-    with RecordFile(tmp_path / "rows", Prompt) as rows, pytest.raises(DataError, match=r"rows, record 1 is no Prompt"):
+    with (
+        RecordFile(tmp_path / "rows", Prompt) as rows,
+        pytest.raises(DataError, match=r"rows, record 1 is not a valid Prompt"),
+    ):
         _ = rows[0]
     with pytest.raises(DataError, match=r"There is no file .*missing"):
         RecordFile(tmp_path / "missing", Prompt)

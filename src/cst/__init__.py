@@ -16,180 +16,98 @@ quick and doesn't import torch. It sets `OMP_WAIT_POLICY=passive` in the environ
 OpenMP's threads should wait (docs/processes.md).
 """
 
+import ast
 import importlib
+import inspect
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from cst.distribution import __version__ as __version__
 
-if TYPE_CHECKING:
-    from cst.annexes.safety_tuned_llamas.answering import AnsweringSettings, generate_answers
-    from cst.chat.budget import Budget
-    from cst.chat.endpoint import Endpoint
-    from cst.chat.journal import Journal
-    from cst.chat.journalled import Journalled
-    from cst.chat.local import LocalChat
-    from cst.chat.moderation import ModerationEndpoint
-    from cst.errors import CstError
-    from cst.evaluation.generation import generate
-    from cst.evaluation.scores import score
-    from cst.judges import judge
-    from cst.judges.chat import ChatJudge
-    from cst.judges.guard import GuardJudge
-    from cst.judges.harm import ClassifierJudge, ModerationJudge
-    from cst.judges.plain import CallableJudge, Panel, RefusalPhrases
-    from cst.judges.rubric import read_rubric, shipped_rubric
-    from cst.models.loading import load_classifier, load_model
-    from cst.preferences.conditioning import condition
-    from cst.preferences.sources import read_demonstrations, read_preferences, read_prompts
-    from cst.recipe import Recipe
-    from cst.recipe.data import MixtureSettings
-    from cst.recipe.judges import ClassifierSettings, ModerationSettings
-    from cst.recipe.models import EndpointSettings
-    from cst.recipe.reading import load_recipe
-    from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, SynthesisSettings
-    from cst.recipe.training import TrainingSettings
-    from cst.records import (
-        Completion,
-        Demonstration,
-        Message,
-        Preference,
-        Prompt,
-        ResponsePair,
-        SafetyConfiguration,
-        Sampling,
-        Score,
-        Side,
-        SidePerTopic,
-        Verdict,
-    )
-    from cst.reporting.report import render_report
-    from cst.runs.pipeline import run
-    from cst.synthesis.critique import synthesize
-    from cst.training.objectives import fine_tune, train
-
-_HOMES = {
-    "AnsweringSettings": "cst.annexes.safety_tuned_llamas.answering",
-    "Budget": "cst.budget",
-    "CallableJudge": "cst.judges.plain",
-    "ChatJudge": "cst.judges.chat",
-    "ClassifierJudge": "cst.judges.harm",
-    "ClassifierSettings": "cst.recipe.judges",
-    "Completion": "cst.records",
-    "ContrastSettings": "cst.recipe.synthesis",
-    "CstError": "cst.errors",
-    "Demonstration": "cst.records",
-    "Endpoint": "cst.chat.endpoint",
-    "EndpointSettings": "cst.recipe.models",
-    "GuardJudge": "cst.judges.guard",
-    "Journal": "cst.journal",
-    "Journalled": "cst.chat.journalled",
-    "LocalChat": "cst.chat.local",
-    "Message": "cst.records",
-    "MixtureSettings": "cst.recipe.data",
-    "ModerationEndpoint": "cst.chat.moderation",
-    "ModerationJudge": "cst.judges.harm",
-    "ModerationSettings": "cst.recipe.judges",
-    "Panel": "cst.judges.plain",
-    "Preference": "cst.records",
-    "Prompt": "cst.records",
-    "Recipe": "cst.recipe",
-    "RefusalPhrases": "cst.judges.plain",
-    "ResponsePair": "cst.records",
-    "SafetyConfiguration": "cst.records",
-    "Sampling": "cst.records",
-    "Score": "cst.records",
-    "SelfCritiqueSettings": "cst.recipe.synthesis",
-    "Side": "cst.records",
-    "SidePerTopic": "cst.records",
-    "SynthesisSettings": "cst.recipe.synthesis",
-    "TrainingSettings": "cst.recipe.training",
-    "Verdict": "cst.records",
-    "condition": "cst.preferences.conditioning",
-    "fine_tune": "cst.training.objectives",
-    "generate": "cst.evaluation.generation",
-    "generate_answers": "cst.annexes.safety_tuned_llamas.answering",
-    "judge": "cst.judges",
-    "load_classifier": "cst.models.loading",
-    "load_model": "cst.models.loading",
-    "load_recipe": "cst.recipe.reading",
-    "read_demonstrations": "cst.preferences.sources",
-    "read_preferences": "cst.preferences.sources",
-    "read_prompts": "cst.preferences.sources",
-    "read_rubric": "cst.judges.rubric",
-    "render_report": "cst.reporting.report",
-    "run": "cst.runs.pipeline",
-    "score": "cst.evaluation.scores",
-    "shipped_rubric": "cst.judges.rubric",
-    "synthesize": "cst.synthesis.critique",
-    "train": "cst.training.objectives",
-}
-"""Where each public name lives (PEP 562)."""
+if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so does `_homes`
+    from cst.annexes.safety_tuned_llamas.answering import AnsweringSettings as AnsweringSettings
+    from cst.annexes.safety_tuned_llamas.answering import generate_answers as generate_answers
+    from cst.chat.budget import Budget as Budget
+    from cst.chat.endpoint import Endpoint as Endpoint
+    from cst.chat.journal import Journal as Journal
+    from cst.chat.journalled import Journalled as Journalled
+    from cst.chat.local import LocalChat as LocalChat
+    from cst.chat.moderation import ModerationEndpoint as ModerationEndpoint
+    from cst.doors import run as run
+    from cst.errors import CstError as CstError
+    from cst.evaluation.generation import generate as generate
+    from cst.evaluation.scores import score as score
+    from cst.judges import judge as judge
+    from cst.judges.chat import ChatJudge as ChatJudge
+    from cst.judges.guard import GuardJudge as GuardJudge
+    from cst.judges.harm import ClassifierJudge as ClassifierJudge
+    from cst.judges.harm import ModerationJudge as ModerationJudge
+    from cst.judges.plain import CallableJudge as CallableJudge
+    from cst.judges.plain import Panel as Panel
+    from cst.judges.plain import RefusalPhrases as RefusalPhrases
+    from cst.judges.rubric import read_rubric as read_rubric
+    from cst.judges.rubric import shipped_rubric as shipped_rubric
+    from cst.models.loading import load_classifier as load_classifier
+    from cst.models.loading import load_model as load_model
+    from cst.preferences.conditioning import condition as condition
+    from cst.preferences.sources import read_demonstrations as read_demonstrations
+    from cst.preferences.sources import read_preferences as read_preferences
+    from cst.preferences.sources import read_prompts as read_prompts
+    from cst.recipe import Recipe as Recipe
+    from cst.recipe.data import MixtureSettings as MixtureSettings
+    from cst.recipe.judges import ClassifierSettings as ClassifierSettings
+    from cst.recipe.judges import ModerationSettings as ModerationSettings
+    from cst.recipe.models import EndpointSettings as EndpointSettings
+    from cst.recipe.reading import load_recipe as load_recipe
+    from cst.recipe.synthesis import ContrastSettings as ContrastSettings
+    from cst.recipe.synthesis import SelfCritiqueSettings as SelfCritiqueSettings
+    from cst.recipe.synthesis import SynthesisSettings as SynthesisSettings
+    from cst.recipe.training import TrainingSettings as TrainingSettings
+    from cst.records import Completion as Completion
+    from cst.records import Demonstration as Demonstration
+    from cst.records import Message as Message
+    from cst.records import Preference as Preference
+    from cst.records import Prompt as Prompt
+    from cst.records import ResponsePair as ResponsePair
+    from cst.records import SafetyConfiguration as SafetyConfiguration
+    from cst.records import Sampling as Sampling
+    from cst.records import Score as Score
+    from cst.records import Side as Side
+    from cst.records import SidePerTopic as SidePerTopic
+    from cst.records import Verdict as Verdict
+    from cst.reporting.report import render_report as render_report
+    from cst.synthesis.critique import synthesize as synthesize
+    from cst.training.objectives import fine_tune as fine_tune
+    from cst.training.objectives import train as train
 
 # The OpenMP runtime reads this once, when torch is loaded. By default its threads wait for one another in a busy loop:
 # when another process has one of the cores, a thread loops for milliseconds while the one it waits for can't run.
 if "GOMP_SPINCOUNT" not in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-__all__ = [
-    "AnsweringSettings",
-    "Budget",
-    "CallableJudge",
-    "ChatJudge",
-    "ClassifierJudge",
-    "ClassifierSettings",
-    "Completion",
-    "ContrastSettings",
-    "CstError",
-    "Demonstration",
-    "Endpoint",
-    "EndpointSettings",
-    "GuardJudge",
-    "Journal",
-    "Journalled",
-    "LocalChat",
-    "Message",
-    "MixtureSettings",
-    "ModerationEndpoint",
-    "ModerationJudge",
-    "ModerationSettings",
-    "Panel",
-    "Preference",
-    "Prompt",
-    "Recipe",
-    "RefusalPhrases",
-    "ResponsePair",
-    "SafetyConfiguration",
-    "Sampling",
-    "Score",
-    "SelfCritiqueSettings",
-    "Side",
-    "SidePerTopic",
-    "SynthesisSettings",
-    "TrainingSettings",
-    "Verdict",
-    "condition",
-    "fine_tune",
-    "generate",
-    "generate_answers",
-    "judge",
-    "load_classifier",
-    "load_model",
-    "load_recipe",
-    "read_demonstrations",
-    "read_preferences",
-    "read_prompts",
-    "read_rubric",
-    "render_report",
-    "run",
-    "score",
-    "shipped_rubric",
-    "synthesize",
-    "train",
-]
+
+def _homes() -> dict[str, str]:
+    """Where each public name lives: this file's own imports under TYPE_CHECKING."""
+    (block,) = (
+        node
+        for node in ast.parse(inspect.getsource(sys.modules[__name__])).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    return {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+        for alias in node.names
+    }
+
+
+_HOMES = _homes()
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] - names come from the block above
 
 
 def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562), so that `import cst` stays light."""
     if name not in _HOMES:
         raise AttributeError(f"module 'cst' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -198,4 +116,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES})

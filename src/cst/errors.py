@@ -5,26 +5,26 @@
     ├── DataError               a row or file of data that can't be used, or a file that can't be written
     ├── RenderingError          messages that a chat template can't express
     ├── ModelError              weights, adapters or tokenizers that can't be loaded or used
-    ├── EndpointError           a call of an endpoint that failed; it says whether asking again could help
-    ├── BudgetError             a call that might pass what the user wants to spend
-    ├── RunFolderError          a run folder that holds something other than what is asked for
-    └── TrainingError           training that can't start or go on (non-finite loss, no room for a response)
+    ├── EndpointError           a failed call of an endpoint; it says whether a retry could help
+    ├── BudgetError             a call that might exceed the budget
+    ├── RunFolderError          a run folder that belongs to another recipe, or is damaged or in use
+    └── TrainingError           training that can't start or continue (non-finite loss, no room for a response)
 
 A message has four parts: what failed, where (file:line, record id, recipe key), the value seen, what to do.
-This file knows nothing of who raises what.
+This file does not know who raises what.
 """
 
 
 class CstError(Exception):
-    """The root: whatever is a user's to mend."""
+    """The root of all errors that a user can fix."""
 
 
 class RecipeError(CstError):
-    """A recipe can't be read, or a key or value of it doesn't fit the schema."""
+    """A recipe can't be read, or does not fit the schema."""
 
 
 class DataError(CstError):
-    """A row or file of data is missing, malformed, or says nothing; or a file can't be written."""
+    """A row or file of data is missing, malformed or empty; or a file can't be written."""
 
 
 class RenderingError(CstError):
@@ -36,10 +36,10 @@ class ModelError(CstError):
 
 
 class EndpointError(CstError):
-    """A call of an endpoint gave no answer.
+    """A call of an endpoint failed.
 
-    `kind` names the way it failed and `status` is HTTP's, where there was one. `is_final`: asking again would fail
-    again. `retry_after_seconds` is what the server asked for. `may_have_cost`: the server may have worked on the call.
+    `kind` names the kind of failure; `status` is the HTTP status, if any. `is_final`: a retry would fail too.
+    `retry_after_seconds` is the wait that the server asked for. `may_have_cost`: the call may be billed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class EndpointError(CstError):
         self.may_have_cost = may_have_cost
 
     def saying(self, message: str) -> "EndpointError":
-        """The same failure in other words."""
+        """The same failure with another message."""
         return EndpointError(
             message,
             kind=self.kind,
@@ -72,12 +72,12 @@ class EndpointError(CstError):
 
 
 class BudgetError(CstError):
-    """The next call might pass the budget; what was answered before is kept."""
+    """The next call might exceed the budget. Earlier answers are kept."""
 
 
 class RunFolderError(CstError):
-    """A run folder holds the work of another recipe, or a damaged file."""
+    """A run folder belongs to another recipe, is damaged, or is in use."""
 
 
 class TrainingError(CstError):
-    """Training can't start, or can't go on; what was made before is kept."""
+    """Training can't start or continue. Earlier work is kept."""

@@ -3,7 +3,7 @@
 from cst.evals import AbsoluteHarmfulnessPredictor, ContentModeration, ConversationBuilder
 """
 
-from cst.annexes.safety_tuned_llamas.evaluators import (
+from cst.annexes.safety_tuned_llamas import (
     AbsoluteHarmfulnessPredictor,
     ContentModeration,
     ConversationBuilder,

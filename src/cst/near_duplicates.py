@@ -1,8 +1,8 @@
-"""Which texts say nearly the same: MinHash over their words, in bands, every match checked by its true Jaccard index.
+"""Finds near-duplicate texts: banded MinHash over words, each match checked by its exact Jaccard index.
 
 Broder 1997 (min-wise hashing) and Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4 (banding).
-Numbers of each block of texts are arrays, and bands are compared by sorting, so a million prompts need no index.
-Against a few known texts, such as held-out prompts, the search is exact. This file knows texts alone.
+Bands are compared by sorting arrays, so a million prompts need no index. The search against a few known texts, such as
+held-out prompts, is exact. This file only knows texts.
 """
 
 import math
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from cst.errors import DataError
 
 HASHES, FEWEST_ROWS = 125, 5
-"""Numbers that a text's words come to, and how many of them are a band at least. Texts of Jaccard index s share one of
-HASHES // rows bands with probability 1 - (1 - s^rows)^bands; with 5 rows that is .06 at .3, .99 at .7, .9999 at .8."""
+"""MinHash values of a text, and the fewest values in a band. Texts with Jaccard index s share one of HASHES // rows
+bands with probability 1 - (1 - s^rows)^bands; with 5 rows that is .06 at .3, .99 at .7, .9999 at .8."""
 
 MISSED = 0.0101
-"""The share of pairs just at the threshold that banding may miss: what 5 rows miss at .7."""
+"""The share of pairs just at the threshold that banding may miss: the value of 5 rows at .7."""
 
 TEXTS_AT_ONCE = 5_000
-"""Texts whose words are held as numbers at once."""
+"""Texts hashed at once."""
 
 LEADERS = 8
-"""Texts of a band's bucket that each further one is compared with; a bucket of unlike texts is no reason for n^2."""
+"""In a band's bucket, each text is compared with at most this many, so a bucket of unlike texts does not cost n^2."""
 
 _WORD = re.compile(r"\w+")
 
@@ -38,40 +38,40 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Numbered(Protocol[T_co]):
-    """What can be gone through in order, and looked up by number: a list, or what reads from a file."""
+    """Items that can be iterated and looked up by number: a list, or a reader of a file."""
 
     def __iter__(self) -> Iterator[T_co]:
-        """All of it, in order."""
+        """All items in order."""
         ...
 
     def __getitem__(self, number: int, /) -> T_co:
-        """What stands at a number, counted from 0."""
+        """The item at a number, counted from 0."""
         ...
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text in lower case; a text without any is one word."""
+    """The words of a text in lower case; a text without words counts as one word."""
     return frozenset(_WORD.findall(text.lower())) or frozenset([text])
 
 
 def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
-    """Words in both over words in either."""
+    """Shared words over all words of both texts."""
     both = len(first & second)
     return both / (len(first) + len(second) - both)
 
 
 def near_duplicate_groups(texts: Numbered[str], *, threshold: float = 0.7) -> list[int]:
-    """For each text the index of the first of its group; texts of a Jaccard index of `threshold` or more are linked.
+    """For each text, the index of the first text of its group; texts with Jaccard index >= `threshold` are linked.
 
-    Texts are gone through once, and looked up again where they share a key: of each at most 250 bytes are held, and no
-    text. A group is all that is linked, also through others. Pairs just at the threshold are missed once in a hundred
-    times at most where it is 0.7 or more, and up to every second time where it is less.
+    Texts are read once, and again if they share a key; at most 250 bytes per text are held. A group contains all
+    directly or indirectly linked texts. Pairs just at the threshold are missed in at most 1 % of cases if it is 0.7 or
+    more, and in up to 50 % if it is less.
 
     Raises:
-        DataError: The threshold isn't from 0.5 to 1: below, banding misses most pairs.
+        DataError: The threshold is not from 0.5 to 1. Below 0.5, banding misses most pairs.
     """
     if not 0.5 <= threshold <= 1:
-        raise DataError(f"threshold={threshold} can't be searched for; name one from 0.5 to 1.")
+        raise DataError(f"threshold={threshold} is not supported by the search; choose one from 0.5 to 1.")
     keys = band_keys(texts, rows_of(threshold))
     parents = list(range(keys.shape[1]))
     for band in keys:
@@ -103,7 +103,7 @@ def _root(index: int, parents: list[int]) -> int:
 
 
 def rows_of(threshold: float) -> int:
-    """How many hashes are a band: as many as `MISSED` allows, so that few unlike texts have a key in common."""
+    """Hashes per band: as many as `MISSED` allows, so that few unlike texts share a key."""
 
     def missed(rows: int) -> float:
         return (1 - threshold**rows) ** (HASHES // rows)
@@ -112,10 +112,10 @@ def rows_of(threshold: float) -> int:
 
 
 def band_keys(texts: Iterable[str], rows: int, *, seed: int = 0) -> NDArray[np.uint32]:
-    """[HASHES // rows, n]: for each band a key of each text; alike texts have equal keys in some band.
+    """Keys [HASHES // rows, n]: one per band and text; similar texts have equal keys in some band.
 
-    Each row of a band is the least of a multiply-shift hash of the words (Dietzfelbinger et al. 1997). Unlike texts
-    have equal keys of 32 bits once in 2^32: in a million, a hundred pairs a band, which are compared in vain.
+    Each row of a band is the minimum of a multiply-shift hash over the words (Dietzfelbinger et al. 1997). Unlike texts
+    share a 32-bit key once in 2^32: among a million texts, about a hundred needless comparisons per band.
     """
     generator = random.Random(seed)
     factors = [np.uint64(generator.getrandbits(64) | 1) for _ in range(HASHES // rows * rows)]
@@ -135,14 +135,14 @@ def _keys_of_block(texts: Sequence[str], factors: Sequence[np.uint64], rows: int
 
 
 _HALF = np.uint64(32)
-"""The bits of a number that are dropped where 32 of 64 are enough."""
+"""The bits that are dropped where 32 of 64 are enough."""
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
-"""2^64 over the golden ratio: spreads the numbers that are joined to a key."""
+"""2^64 over the golden ratio: mixes the values that form a key."""
 
 
 def _hashed(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """The words of all texts as numbers, one text after the other, and where each text's begin."""
+    """Hashes of the words of all texts, concatenated, and the offset at which each text begins."""
     numbers = [[zlib.crc32(word.encode(errors="replace")) for word in words(text)] for text in texts]
     starts = np.cumsum([0, *(len(each) for each in numbers[:-1])])
     flat = np.fromiter((number for each in numbers for number in each), dtype=np.uint64)
@@ -150,7 +150,7 @@ def _hashed(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]
 
 
 def _buckets(keys: NDArray[np.uint32]) -> Iterator[list[int]]:
-    """The indices of texts that have a key in common, in order, key by key."""
+    """Indices of texts that share a key, in order, key by key."""
     order = np.argsort(keys, kind="stable")
     changes = np.flatnonzero(np.diff(keys[order]))
     starts, ends = np.append(0, changes + 1), np.append(changes + 1, len(keys))
@@ -159,16 +159,16 @@ def _buckets(keys: NDArray[np.uint32]) -> Iterator[list[int]]:
 
 
 def nearest_known(texts: Iterable[str], known: Sequence[str], *, threshold: float) -> Iterator[int | None]:
-    """For each text the index of the known text that is most like it, or None below `threshold` (Jaccard of words).
+    """For each text, the index of the most similar known text, or None below `threshold` (Jaccard index of words).
 
-    Exact, at any threshold: two word sets of index t or more share a word among the rarest n - ceil(t * n) + 1 of
-    each (prefix filter: Bayardo, Ma and Srikant, WWW 2007), so few known texts are compared. Only they are held.
+    The search is exact: two word sets with index t or more share a word among the rarest n - ceil(t * n) + 1 of each
+    (prefix filter: Bayardo, Ma and Srikant, WWW 2007), so few known texts are compared. Only known texts are held.
 
     Raises:
-        DataError: The threshold isn't above 0, and at most 1.
+        DataError: The threshold is not above 0 and at most 1.
     """
     if not 0 < threshold <= 1:
-        raise DataError(f"threshold={threshold} can't be searched for; name one above 0, and at most 1.")
+        raise DataError(f"threshold={threshold} is not supported by the search; choose one above 0 and at most 1.")
     sets = [words(text) for text in known]
     uses = Counter(word for each in sets for word in each)
 

@@ -1,7 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere, always on standard error.
-
-This file knows nothing of what is being worked on, and is the only one that draws while work goes on.
-"""
+"""Progress of long work on standard error: a bar on a terminal, plain lines elsewhere."""
 
 import os
 import sys
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 5.0
-"""Where standard error is no terminal, at most one line in this time (and one at the end)."""
+"""If standard error is not a terminal, at most one line in this time, and one at the end."""
 
 
 def track(
@@ -28,12 +25,11 @@ def track(
     weight: Callable[[T], int] = lambda _item: 1,
     note: Callable[[], str] = lambda: "",
 ) -> Iterator[T]:
-    """Yield the items and show how far the work has come.
+    """Yield the items and show progress.
 
-    `total` counts all the work, `done` what was finished before (a resumed run starts there). An item counts for
-    `weight(item)`: a batch for its rows, 0 for a mere sign of life. Without `total`, a sequence of items is summed up.
-    What `note()` says after an item stands beside the count. Of several processes under torchrun, the first one shows
-    it.
+    `total` is all the work, `done` the work finished before a resumed run. An item counts as `weight(item)`: a batch
+    as its rows, or 0 to refresh only. Without `total`, the weights of a sequence are summed. `note()` is called after
+    each item, and shown beside the count. Under torchrun only the first process shows progress.
     """
     if os.environ.get("RANK", "0") != "0":
         return iter(items)
@@ -73,7 +69,7 @@ def _bar(
 
 @cache
 def _console() -> "Console":
-    """One for all bars, so that work within other work gets its bar below the other's."""
+    """One console for all bars, so that nested work gets its bar below the outer one."""
     from rich.console import Console
 
     return Console(stderr=True)

@@ -1,8 +1,7 @@
-"""The records that cross disks: frozen, unknown fields refused, one line of JSON each.
+"""The records that are written to disk: frozen, closed to unknown fields, one line of JSON each.
 
-Every arrow of the method is a file of one kind of record (DESIGN: prompts, pairs, preferences, completions, verdicts,
-scores). This file owns their shape and nothing else: it doesn't know where they come from, how they are stored, or
-what a tensor is.
+Every step of the method reads and writes files of one kind of record: prompts, pairs, preferences, completions,
+verdicts, scores. This file owns their fields. It does not know how they are made or stored, or what a tensor is.
 """
 
 from enum import StrEnum
@@ -11,17 +10,17 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 Text = Annotated[str, Field(min_length=1)]
-"""Text that says something: the empty string is refused."""
+"""A non-empty string."""
 
 Temperature = Annotated[float, Field(ge=0, le=5, description="0 is greedy.")]
 
 FinishReason = Literal["stop", "length", "content_filter"]
-"""Why a response ended: at its end-of-turn token, cut by the token limit, or withheld by a server's content filter."""
+"""Why a response ended: end-of-turn token, token limit, or a server's content filter."""
 
 WordingKind = Literal["canonical", "held_out", "unseen", "none", "neutral", "unknown"]
-"""Which system prompt stood there: the configuration's first wording (or the prompt's own, where the configuration has
-none); one held out of tuning; one seen nowhere; no system prompt; a neutral one that names no configuration; one of
-another kind (a form, a role, another task's configuration), which names none of the task's either."""
+"""Which system prompt was used. `canonical`: the configuration's first wording, or the prompt's own if it has none;
+`held_out`: a wording not trained on; `unseen`: a wording that also the start model never saw; `none`: no system prompt;
+`neutral`: a generic one; `unknown`: an unrelated one (an output form, a role, another task's configuration)."""
 
 OverrideFamily = Literal[
     "plain",
@@ -43,30 +42,30 @@ OverrideFamily = Literal[
     "base64",
     "rot13",
 ]
-"""How a user's turns speak for another configuration (`cst.evaluation.framings` has the words); `plain` doesn't."""
+"""How user turns try to override the configuration (texts: `cst.evaluation.framings`); `plain` does not try."""
 
 ExchangesBefore = Literal["after_0_exchanges", "after_1_exchange", "after_2_exchanges", "after_4_exchanges"]
-"""How many benign exchanges stand before a prompt."""
+"""How many benign exchanges precede a prompt."""
 
 Framing = OverrideFamily | ExchangesBefore
-"""How a prompt was put by an arm that puts it in several ways; each kind has its own control, the prompt as it is."""
+"""How an arm framed a prompt. Each kind includes its control: the plain prompt, or 0 exchanges."""
 
 
 NO_CONFIGURATION = "none"
-"""What stands for a configuration where there is no system prompt."""
+"""The configuration's name where there is no system prompt."""
 
 
 class Record(BaseModel):
-    """The base of all records: frozen; an unknown field is an error, and so is a number that isn't finite."""
+    """The base of all records: frozen; unknown fields and non-finite numbers are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 NOT_WRITTEN_IF_NONE = Field(exclude_if=lambda value: value is None)
-"""For fields that most records do without: files that never had them keep their bytes."""
+"""For optional fields that are not written when None, so that older files keep their bytes."""
 
 NOT_WRITTEN_IF_EMPTY = Field(exclude_if=lambda value: not value)
-"""The same for texts and tuples."""
+"""The same for empty strings and tuples."""
 
 
 def _ends_the_text(given: str, info: ValidationInfo) -> str:
@@ -77,15 +76,15 @@ def _ends_the_text(given: str, info: ValidationInfo) -> str:
 
 
 Input = Annotated[str, AfterValidator(_ends_the_text), NOT_WRITTEN_IF_EMPTY]
-"""The last lines of the text of a record, where these are what an instruction is about. Where it isn't given, as in
-most records, nothing is checked: a check of the whole record would cost a million of them seconds."""
+"""The last lines of a record's text, if they are the input of an instruction. Only a given input is checked: checking
+every record would add seconds per million records."""
 
 
 class Message(Record):
     """One turn of a conversation.
 
-    `input` are the last lines of `content` where these are what an instruction is about (Alpaca's `input`): templates
-    that set it apart, set it apart; for all others `content` says everything.
+    `input` holds the last lines of `content` if they are the input of an instruction (as in Alpaca). Some templates
+    render it separately; for all others `content` is complete.
     """
 
     role: Literal["system", "user", "assistant"]
@@ -94,42 +93,44 @@ class Message(Record):
 
     @property
     def instruction(self) -> str:
-        """`content` without its input."""
+        """`content` without `input`."""
         return self.content.removesuffix(f"\n{self.input}") if self.input else self.content
 
 
 def _check_history(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     roles = [turn.role for turn in turns]
     if len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
-        raise ValueError(f"a history is user, assistant, ..., and ends with an assistant's turn, not {roles}")
+        raise ValueError(f"a history must be user, assistant, ..., and end with an assistant turn, but has {roles}")
     return turns
 
 
 History = Annotated[tuple[Message, ...], AfterValidator(_check_history), Field(exclude_if=lambda turns: not turns)]
-"""The turns before a prompt: user, assistant, ..., assistant. Where there are none, the field isn't written."""
+"""The turns before a prompt: user, assistant, ..., assistant. An empty history is not written."""
 
 
 class Sampling(Record):
-    """How a response is drawn: temperature 0 is greedy."""
+    """How a response is sampled; temperature 0 is greedy."""
 
     temperature: Temperature = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1, description="Nucleus sampling; 1 keeps all tokens.")] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1, description="Nucleus sampling; 1: all tokens.")] = 1.0
     top_k: Annotated[
         int,
-        Field(ge=0, exclude_if=lambda k: not k, description="Draw from the k most probable tokens; 0 is all."),
+        Field(ge=0, exclude_if=lambda k: not k, description="Sample from the k most probable tokens; 0: all."),
     ] = 0
     num_beams: Annotated[
         int,
-        Field(ge=1, le=64, exclude_if=lambda n: n == 1, description="Beams of a search; 1 is none. Local models only."),
+        Field(
+            ge=1, le=64, exclude_if=lambda n: n == 1, description="Beams of beam search; 1: none. Local models only."
+        ),
     ] = 1
-    max_new_tokens: Annotated[int, Field(ge=1, description="Longest answer in tokens.")] = 512
-    seed: Annotated[int, Field(description="With the request's id, it names the random numbers.")] = 0
+    max_new_tokens: Annotated[int, Field(ge=1, description="Token limit of an answer.")] = 512
+    seed: Annotated[int, Field(description="Seed; with the request's id it decides the random numbers.")] = 0
 
     @property
     def local_only(self) -> str:
-        """What it asks for that OpenAI's API knows no word for, such as `top_k=40`; empty if nothing.
+        """Settings that OpenAI's API does not have, such as `top_k=40`; empty if there are none.
 
-        A server that ignored it would answer otherwise than asked.
+        A server would ignore them and sample differently.
         """
         top_k = [f"top_k={self.top_k}"] if self.top_k else []
         return " and ".join(top_k + ([f"num_beams={self.num_beams}"] if self.num_beams > 1 else []))
@@ -148,13 +149,13 @@ class Side(StrEnum):
 
 
 class Prompt(Record):
-    """x: what a user asks, with the system prompt that the data itself brings, if any.
+    """x: what a user asks, with the data's own system prompt, if any.
 
-    `history` holds the turns before `text`, where the data is a conversation of several turns.
-    `groups` names what prompts have in common (`{"frame": "3", "item": "fireball"}`): prompts that share a group are
-    not independent, and widen the intervals.
-    `original` is an answer that the data itself brings; synthesis then samples none.
-    `input` are the last lines of `text` where these are what an instruction is about (see Message).
+    `history` holds the turns before `text` in a conversation of several turns.
+    `groups` names what prompts have in common (`{"frame": "3", "item": "fireball"}`). Prompts that share a group are
+    not independent, so intervals are wider.
+    `original` is an answer from the data; synthesis then samples none.
+    `input` is as in Message.
     """
 
     id: Text
@@ -169,34 +170,33 @@ class Prompt(Record):
 
     @property
     def turns(self) -> tuple[Message, ...]:
-        """The conversation to be answered, without a system prompt; the last turn is `text`."""
+        """The conversation to answer, without a system prompt; the last turn is `text`."""
         return (*self.history, Message(role="user", content=self.text, input=self.input))
 
 
 class SidePerTopic(Record):
-    """A preferred side for each topic, and one for every topic not named."""
+    """A preferred side per topic, and one for all other topics."""
 
-    default: Side = Field(description="The side for topics not named.")
-    topics: dict[str, Side] = Field(default={}, description="Topics with a side of their own.")
+    default: Side = Field(description="The side for all other topics.")
+    topics: dict[str, Side] = Field(default={}, description="The side of each named topic.")
 
 
 class SafetyConfiguration(Record):
-    """A side that wins, and the system prompts under which it does.
+    """The side that should win, and the system prompts under which it should.
 
-    `wordings` are trained on, the first is the canonical one; without wordings the configuration stands under each
-    prompt's own system prompt. `held_out_wordings` and `unseen_wordings` are for evaluation alone. `tasks` are the
-    tasks that the configuration speaks of.
+    `wordings` are trained on; the first is the canonical one. Without wordings, each prompt's own system prompt is
+    used. `held_out_wordings` and `unseen_wordings` are for evaluation only. The configuration applies to `tasks`.
     """
 
-    name: Text = Field(description="What it is called in files, reports and commands.")
-    prefers: Side | SidePerTopic = Field(description="The side that wins, for all prompts or topic by topic.")
-    tasks: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(description="The tasks that it speaks of.")
+    name: Text = Field(description="Its name in files, reports and commands.")
+    prefers: Side | SidePerTopic = Field(description="The side that wins, for all prompts or per topic.")
+    tasks: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(description="The tasks it applies to.")
     wordings: tuple[Text, ...] = Field(
-        default=(), description="System prompts to train on, the canonical one first; none for each prompt's own."
+        default=(), description="System prompts to train on, canonical first; empty: each prompt's own."
     )
-    held_out_wordings: tuple[Text, ...] = Field(default=(), description="System prompts for evaluation alone.")
+    held_out_wordings: tuple[Text, ...] = Field(default=(), description="System prompts for evaluation only.")
     unseen_wordings: tuple[Text, ...] = Field(
-        default=(), description="As held-out ones, and in none of the start model's texts either."
+        default=(), description="For evaluation only, and not in the start model's training texts."
     )
 
     def preferred_side(self, prompt: Prompt) -> Side:
@@ -209,11 +209,11 @@ class SafetyConfiguration(Record):
 
 
 class TranscriptStep(Record):
-    """One step on the way to a pair: what a model was asked, and what it said.
+    """One step of synthesis: the request and the model's reply.
 
-    `step` is `original`, `critique` or `revised`, from the second round on with the round's number (`critique_2`).
-    `model` and `request` are None where the prompt brought the answer. `request` is the last user turn; the turns
-    before it are the prompt's and those of earlier steps.
+    `step` is `original`, `critique` or `revised`; from the second round on it has a number (`critique_2`). `model` and
+    `request` are None if the answer came from the data. `request` is the last user turn; the turns before it are the
+    prompt's and the earlier steps'.
     """
 
     step: Text
@@ -228,8 +228,8 @@ class TranscriptStep(Record):
 class ResponsePair(Record):
     """(x, y0, y1) with its audit trail.
 
-    `critique` is the last one, or None where the revised answer came by another way than self-critique; `author` says
-    which way. `transcript` has every step; where there is none, the field isn't written.
+    `critique` is the last critique, or None if the method has none; `author` names who wrote the answers and how.
+    `transcript` has every step; an empty one is not written.
     """
 
     prompt: Prompt
@@ -247,7 +247,7 @@ class ResponsePair(Record):
 
 
 class Drop(Record):
-    """A prompt that gave no pair, the named reason, and what had been said by then."""
+    """A prompt that gave no pair: the reason, and the texts up to that point."""
 
     prompt_id: Text
     task: Text
@@ -260,7 +260,7 @@ class Drop(Record):
 class Preference(Record):
     """One row to train on: under this system prompt, `chosen` is preferred to `rejected`.
 
-    `history` holds the turns before `prompt`, where the data is a conversation of several turns.
+    `history` holds the turns before `prompt` in a conversation of several turns.
     """
 
     id: Text
@@ -275,7 +275,7 @@ class Preference(Record):
 
     @property
     def turns(self) -> tuple[Message, ...]:
-        """The conversation to be answered, without the system prompt; the last turn is `prompt`."""
+        """The conversation to answer, without the system prompt; the last turn is `prompt`."""
         return (*self.history, Message(role="user", content=self.prompt))
 
     @model_validator(mode="after")
@@ -286,11 +286,10 @@ class Preference(Record):
 
 
 class Demonstration(Record):
-    """One row of supervised tuning: to this prompt, `response` is what is to be said.
+    """One row of supervised tuning: `response` is the answer to learn.
 
-    `task` tells kinds of rows apart in metrics and mixtures, such as `instructions` and `safety`; `source` names the
-    file or data set that the row came from. `input` are the last lines of `prompt` where these are what an instruction
-    is about (see Message).
+    `task` names the kind of row in metrics and mixtures, such as `instructions` or `safety`; `source` names the row's
+    file or data set. `input` is as in Message.
     """
 
     id: Text
@@ -305,14 +304,14 @@ class Demonstration(Record):
 
     @property
     def turns(self) -> tuple[Message, ...]:
-        """The conversation to be answered, without the system prompt; the last turn is `prompt`."""
+        """The conversation to answer, without the system prompt; the last turn is `prompt`."""
         return (*self.history, Message(role="user", content=self.prompt, input=self.input))
 
 
 class Completion(Record):
-    """What a model said to a prompt under a configuration.
+    """A model's answer to a prompt under a configuration.
 
-    Where the arm had a `framing`, `asked` are the turns as it put them; `prompt` is always what is to be answered.
+    If the arm had a `framing`, `asked` holds the framed turns; `prompt` is always the plain prompt.
     """
 
     id: Text
@@ -329,7 +328,7 @@ class Completion(Record):
 
 
 class Vote(Record):
-    """What one judge among several saw; `score` is the number it was read from, where there is one."""
+    """The verdict of one judge of a panel; `score` is the number behind it, if any."""
 
     judge: Text
     exhibits: Side | None
@@ -338,10 +337,10 @@ class Vote(Record):
 
 
 class Verdict(Record):
-    """Which behaviour a judge saw in a completion; `exhibits` is None where it could not tell (unscored).
+    """Which side a judge saw in a completion; `exhibits` is None if it could not tell (unscored).
 
-    `score` is the number it was read from, where the judge works with one; `votes` are those of the judges that it was
-    made of, where there were several. Where there is none, the field isn't written.
+    `score` is the number behind the verdict, if the judge gives one; `votes` are the votes of a panel's members. A
+    missing score and missing votes are not written.
     """
 
     completion_id: Text
@@ -353,9 +352,9 @@ class Verdict(Record):
 
 
 class Score(Record):
-    """A rate that carries its interval: of `n` scored completions, `followed` did what the configuration prefers.
+    """A rate with its interval: of `n` scored completions, `followed` showed the side that the configuration prefers.
 
-    `low` and `high` bound the rate at 95 %; `interval` names the method. `unscored` completions are in neither
+    `low` and `high` are the 95 % interval; `interval` names its method. `unscored` completions count in neither
     `followed` nor `n`.
     """
 
@@ -374,12 +373,12 @@ class Score(Record):
 
     @property
     def rate(self) -> float | None:
-        """`followed / n`, or None where nothing was scored."""
+        """`followed / n`, or None if nothing was scored."""
         return self.followed / self.n if self.n else None
 
 
 class MultipleChoiceItem(Record):
-    """One question of a capability set; `answer` is the index of the right choice."""
+    """One question of a capability set; `answer` is the index of the correct choice."""
 
     id: Text
     set: Text
@@ -390,5 +389,5 @@ class MultipleChoiceItem(Record):
     @model_validator(mode="after")
     def _answer_is_a_choice(self) -> Self:
         if self.answer >= len(self.choices):
-            raise ValueError(f"answer={self.answer} names none of the {len(self.choices)} choices")
+            raise ValueError(f"answer={self.answer} is not the index of one of {len(self.choices)} choices")
         return self

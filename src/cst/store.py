@@ -1,7 +1,7 @@
-"""Files: records, JSON and text, written whole.
+"""Files of records, JSON and text, replaced as a whole.
 
-Records are JSONL, one record a line, written whole to a neighbour and renamed into place, so that a reader sees the
-old file or the new one and never half of one. This file knows the shape of no stage.
+Records are JSONL, one per line. A file is written under a temporary name and renamed into place, so a reader sees the
+old file or the new one, never half of one. This file knows nothing about stages.
 """
 
 import gc
@@ -32,9 +32,9 @@ def fingerprint(*values: object) -> str:
 
 
 def seed_of(text: str) -> int:
-    """A number from 0 to 2^64 - 1 that a text decides: the first 8 bytes of its SHA-256, big-endian.
+    """A seed from 0 to 2^64 - 1 for a text: the first 8 bytes of its SHA-256, big-endian.
 
-    A checksum such as CRC-32 would not do: it is linear, so one configuration's draw would settle another's.
+    CRC-32 would not do: it is linear, so one configuration's draw would decide another's.
     """
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
@@ -46,7 +46,7 @@ def fingerprint_of_file(path: Path) -> str:
 
 
 def canonical_json(value: object) -> str:
-    """JSON in one spelling: sorted keys, no spaces, UTF-8 as it is, records and paths dumped, no NaN."""
+    """Canonical JSON: sorted keys, no spaces, unescaped UTF-8, no NaN. Records and paths are dumped."""
     return json.dumps(value, default=_dump, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -60,10 +60,10 @@ def _dump(value: object) -> object:
 
 @contextmanager
 def writing(path: Path) -> Generator[None]:
-    """Open while `path` is written, so that a full disk or a missing right is one line that names the file.
+    """A context for writing `path` that turns system errors into one line naming the file.
 
     Raises:
-        DataError: The system refused.
+        DataError: The disk is full, a permission is missing, or the system failed otherwise.
     """
     try:
         yield
@@ -72,9 +72,9 @@ def writing(path: Path) -> Generator[None]:
 
 
 def unwritten(path: Path, reason: str) -> DataError:
-    """What to say of a file that can't be written."""
+    """The error for a file that can't be written."""
     return DataError(
-        f"{path} can't be written: {reason}. What was finished before is kept; make room or mend the cause, and give "
+        f"{path} can't be written: {reason}. What was finished before is kept. Free space or fix the cause, and give "
         "the same command again."
     )
 
@@ -83,13 +83,13 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file and rename it into place; parent folders are made.
 
     Raises:
-        DataError: The system doesn't let it be written; a file that was there is as it was.
+        DataError: The file can't be written; an existing file is unchanged.
     """
     write_pieces(path, [text])
 
 
 def write_pieces(path: Path, pieces: Iterable[str]) -> None:
-    """Write a text file piece by piece, and rename it into place when all of it is on disk. Raises as `write_text`."""
+    """Write a text file piece by piece, and rename it into place at the end. Raises as `write_text`."""
     with replaced(path) as neighbour, neighbour.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(pieces)
         file.flush()
@@ -98,12 +98,14 @@ def write_pieces(path: Path, pieces: Iterable[str]) -> None:
 
 @contextmanager
 def replaced(path: Path) -> Generator[Path]:
-    """A neighbour to write to, which is renamed into place at the end; nothing is left of it after an error.
+    """A temporary file that is renamed to `path` at the end, and removed after an error.
 
     Raises:
-        DataError: The system doesn't let it be written.
+        DataError: The file can't be written.
     """
-    neighbour = path.with_name(f".{path.name}.partial")  # one name: what a killed writer left is written over
+    neighbour = path.with_name(
+        f".{path.name}.partial"
+    )  # a fixed name, so that what a killed writer left is overwritten
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -127,7 +129,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is any value
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno} is not JSON: {error.msg}. Mend or remove the file.") from error
+        raise DataError(f"{path}:{error.lineno} is not JSON: {error.msg}. Fix or remove the file.") from error
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
@@ -137,10 +139,10 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 @contextmanager
 def record_writer(path: Path) -> Generator[Callable[[Iterable[Record]], None]]:
-    """Write records as they come, one a line; the file is renamed into place when the block ends well.
+    """Write records one by one; the file is renamed into place if the block ends without an error.
 
     Raises:
-        DataError: The system doesn't let it be written.
+        DataError: The file can't be written.
     """
     with replaced(path) as neighbour, neighbour.open("w", encoding="utf-8", newline="\n") as file:
         yield lambda records: file.writelines(record.model_dump_json() + "\n" for record in records)
@@ -149,10 +151,10 @@ def record_writer(path: Path) -> Generator[Callable[[Iterable[Record]], None]]:
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Add one record to the end of a file; whoever is killed while it does may leave half a line.
+    """Append one record to a file. A killed process may leave half a line.
 
     Raises:
-        DataError: The system doesn't let it be written.
+        DataError: The file can't be written.
     """
     with writing(path), path.open("a", encoding="utf-8") as file:
         file.write(record.model_dump_json() + "\n")
@@ -162,7 +164,7 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     """Read the records of a JSONL file.
 
     Raises:
-        DataError: The file is missing, or a line isn't such a record; the message names file and line.
+        DataError: The file is missing, or a line is not such a record; the message names file and line.
     """
     with uncollected():
         return list(stream_records(path, kind))
@@ -170,9 +172,9 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
 
 @contextmanager
 def uncollected() -> Generator[None]:
-    """Python's search for circular garbage stands still: of a million records that are kept it finds none.
+    """Pause the cyclic garbage collector, which scans all kept records again and again and finds nothing.
 
-    It would look through all of them again and again as they grow more, which takes three quarters of reading them.
+    Without the pause, reading a million records takes four times as long.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -184,7 +186,7 @@ def uncollected() -> Generator[None]:
 
 
 def stream_records(path: Path, kind: type[R]) -> Generator[R]:
-    """The records of a JSONL file one after the other, of which no more is held than a line.
+    """Yield the records of a JSONL file, holding one line at a time.
 
     Raises:
         DataError: As for `read_records`.
@@ -201,12 +203,12 @@ def stream_records(path: Path, kind: type[R]) -> Generator[R]:
 
 @final
 class RecordFile(Generic[R]):
-    """The records of a JSONL file, gone through in order or looked up by number, of which none is held.
+    """The records of a JSONL file, iterated or looked up by number, none of them held in memory.
 
-    Of each record 8 bytes tell where it begins. To be closed, or used as a context.
+    Each record costs 8 bytes for its offset. Close it, or use it as a context.
 
     Raises:
-        DataError: As for `read_records`, when a record is looked at.
+        DataError: As for `read_records`, when a record is read.
     """
 
     def __init__(self, path: Path, kind: type[R]) -> None:
@@ -238,10 +240,10 @@ class RecordFile(Generic[R]):
 
 @contextmanager
 def set_down(path: Path, records: Iterable[R], kind: type[R]) -> Generator[RecordFile[R]]:
-    """Records that come but once, in a file of that name until the block ends: to be gone through again.
+    """Put records in a temporary file at `path`, to iterate over them several times; removed when the block ends.
 
     Raises:
-        DataError: The system doesn't let it be written.
+        DataError: The file can't be written.
     """
     try:
         write_records(path, records)
@@ -252,7 +254,7 @@ def set_down(path: Path, records: Iterable[R], kind: type[R]) -> Generator[Recor
 
 
 def stream_lines(path: Path) -> Generator[tuple[int, str]]:
-    """The numbered lines of a UTF-8 text file, without their ends, of which no more is held than one.
+    """Yield the numbered lines of a UTF-8 text file, without line ends, holding one at a time.
 
     Raises:
         DataError: As for `read_text`.
@@ -264,7 +266,7 @@ def stream_lines(path: Path) -> Generator[tuple[int, str]]:
 
 
 def parse_record(line: str | bytes, kind: type[R], where: str) -> R:
-    """One record from its JSON; `where` stands in the error."""
+    """Parse one record from JSON; errors name `where`."""
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:
@@ -272,17 +274,17 @@ def parse_record(line: str | bytes, kind: type[R], where: str) -> R:
 
 
 def _misfit(error: ValidationError, kind: type[Record], where: str) -> DataError:
-    return DataError(f"{where} is no {kind.__name__}: {first_complaint(error)}")
+    return DataError(f"{where} is not a valid {kind.__name__}: {first_complaint(error)}")
 
 
 def first_complaint(error: ValidationError) -> str:
-    """The first of pydantic's complaints in one line."""
+    """The first of pydantic's errors in one line."""
     detail = error.errors()[0]
     return complaint_of(detail, ".".join(str(part) for part in detail["loc"]))
 
 
 def complaint_of(detail: ErrorDetails, field: str) -> str:
-    """One of pydantic's complaints as a sentence: the field, the value seen, what is wrong, what to do."""
+    """One of pydantic's errors as a sentence: the field, the value seen, what is wrong, what to do."""
     message = detail["msg"].removeprefix("Value error, ")
     if not field:
         return f"{message}."
@@ -298,7 +300,7 @@ def complaint_of(detail: ErrorDetails, field: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """A whole UTF-8 text file, without the byte order mark that some editors put first.
+    """Read a UTF-8 text file, without the byte order mark that some editors add.
 
     Raises:
         DataError: The file is missing, a folder, or not UTF-8.
@@ -309,7 +311,7 @@ def read_text(path: Path) -> str:
 
 @contextmanager
 def readable(path: Path) -> Generator[None]:
-    """Open while `path` is read, so that what is wrong with it is one line that names the file.
+    """A context for reading `path` that turns errors into one line that names the file.
 
     Raises:
         DataError: The file is missing, a folder, or not UTF-8.

@@ -83,13 +83,13 @@ def test_the_answers_are_told_of(folder):
     done = cst("generate", *words.split(), cwd=folder)
 
     assert done.stdout == "told.json\n"
-    assert "3 answers by greedy search, 3 of them cut at 3 tokens" in done.stderr
+    assert "3 answers by greedy search; 3 were cut at 3 tokens" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("", "Nothing says what is to be answered. Give `cst generate RECIPE`"),
+        ("", "Nothing to answer is named. Give `cst generate RECIPE`"),
         ("miniature --base_model model", "a RECIPE and --base_model belong to different forms of the command"),
         ("--base_model model --set a=1", "--set and --base_model belong to different forms"),
         ("--base_model model --output_path x.json", "--input_path is missing."),
@@ -210,6 +210,6 @@ def test_what_can_not_be_scored_is_refused(home: Path) -> None:
     judged = ("--recipe", str(home / "phrases.yaml"))
 
     assert "outputs has 2" in refused("score", str(home / "uneven.json"), *judged)
-    assert "no recipe says who judges" in refused("score", str(home / "answers.json"))
+    assert "no judge is named" in refused("score", str(home / "answers.json"))
     assert "takes no --task" in refused("score", str(home / "phrases.yaml"), "--task", "harmless")
     assert not (home / "scored.json").exists()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cst.commands.console import draw, folder_of, merge, read_recipe
+from cst.commands.console import draw, folder_of, read_recipe
+from cst.commands.models import merge
 from cst.errors import RunFolderError
 from cst.integrity import RECIPE, write_marker
 from cst.reporting.tables import Heading, Rate, Table

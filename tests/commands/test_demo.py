@@ -1,10 +1,13 @@
 """What the demo expects is held against what was seen, and a miss is called a miss."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
-from cst.commands.demo import EXPECTATIONS, expectations_of
+from cst.commands.demo import EXPECTATIONS, ROOT, expectations_of, pretrain_from
+from cst.errors import ModelError
 from cst.evaluation.capability import CapabilityChange, CapabilityScore
 from cst.records import Score
 from cst.store import write_json
@@ -71,7 +74,7 @@ def folder(tmp_path):
         (("training:", "mixture:", "  "), "try.yaml has no section mixture and training.method dpo"),
         (("  safety:",), "a mixture without safety examples, so there is one model and nothing to sweep"),
         (("prompts:", "judge:"), "try.yaml has no prompts.held_out and no judge"),
-        (("configurations:",), "try.yaml has no configurations, and a sweep is measured by"),
+        (("configurations:",), "try.yaml has no configurations, but a sweep needs judged answers"),
     ],
 )
 def test_a_recipe_with_nothing_to_sweep_is_refused_in_one_line(folder, without, says):
@@ -90,3 +93,26 @@ def test_the_sweep_is_made_after_the_scores_and_before_the_report(folder):
     stages = list(json.loads(cst("check", "try.yaml", "--json", cwd=folder).stdout)["stages"])
     assert stages.index("score") < stages.index("sweep") < stages.index("report")
     assert "sweep" not in json.loads(cst("check", "miniature", "--json", cwd=folder).stdout)["stages"]
+
+
+def test_without_the_folder_it_is_said_where_it_is(tmp_path):
+    with pytest.raises(ModelError, match=r"which is not in .* Clone the repository, install"):
+        pretrain_from(tmp_path, tmp_path / "out", seed=None, steps=None)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_in_a_clone_the_command_line_reaches_the_making(tmp_path):
+    """A checkpoint of another run stops it before the first step, so that nothing is trained here."""
+    assert (ROOT / "miniature_making" / "pretraining.py").is_file()
+    tell = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pathlib import Path\nfrom miniature_making.pretraining import PretrainingSettings, pretrain\n"
+        "pretrain(Path('out'), PretrainingSettings(steps=2, tokenizer_documents=50), stop_at=1)"
+    )
+    subprocess.run([sys.executable, "-c", tell], cwd=tmp_path, check=True, capture_output=True)
+    words = [sys.executable, "-m", "cst", "miniature", "pretrain", "out", "--steps", "2"]
+    done = subprocess.run(words, cwd=tmp_path, check=False, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert "belongs to another run" in done.stderr

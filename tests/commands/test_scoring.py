@@ -72,7 +72,7 @@ def test_a_run_writes_its_answers_as_published_and_rated_once_they_are_judged(tm
     home = tmp_path / "runs/small"
     before = list(stream_published(home / "completions.cst.md"))
     assert "score_response" not in (home / "completions.cst.md").read_text()
-    assert "has no ratings in score_response; name the recipe" in refused("score", str(home / "completions.cst.md"))
+    assert "has no ratings in score_response; name a recipe" in refused("score", str(home / "completions.cst.md"))
 
     cst("judge", "run.yaml", cwd=tmp_path)
     cst("generate", "run.yaml", "--format", "md", cwd=tmp_path)
@@ -109,8 +109,8 @@ def test_what_can_not_be_scored_is_told_in_one_line(tmp_path):
         "score", "odd.md", "--recipe", "judged.yaml", cwd=tmp_path
     )
     assert "There is no file none.md" in refused("score", "none.md", cwd=tmp_path)
-    assert "--out writes the ratings of a judge" in refused("score", name, "--out", "x.md", cwd=tmp_path)
-    assert "takes no --out: --recipe and --out speak of FILE.md" in refused(
+    assert "--out writes a judge's ratings" in refused("score", name, "--out", "x.md", cwd=tmp_path)
+    assert "takes no --out: --recipe and --out are for FILE.md" in refused(
         "score", "judged.yaml", "--out", "x.md", cwd=tmp_path
     )
     (tmp_path / "judged.yaml").write_text(JUDGED.partition("judge:")[0])

@@ -11,9 +11,9 @@ from cst.chat.budget import Budget
 from cst.chat.journal import Journal
 from cst.commands.console import spending_of
 from cst.commands.synthesis import home_of, plan, plan_synthesis, synthesize
+from cst.doors import run
 from cst.errors import BudgetError, RecipeError, RunFolderError
 from cst.recipe.reading import parse_recipe
-from cst.runs.pipeline import run
 from cst.synthesis.planning import Shard
 
 RECIPE = """
@@ -60,8 +60,7 @@ def pairs_of(home):
 
 
 def make(file, home, **more):
-    given = {"update": False, "budget": Budget(), "shard": None, "from_shards": [], "as_json": False, **more}
-    synthesize(file, home, [], **given)
+    synthesize(file, home, **more)
 
 
 def test_a_plan_asks_nothing_and_names_what_is_then_asked(tmp_path):
@@ -126,42 +125,42 @@ def test_shards_put_together_are_the_undivided_run(tmp_path):
     with served(tmp_path) as (file, server):
         make(file, tmp_path / "whole")
         for index in (1, 2, 3):
-            make(file, tmp_path / f"shard{index}", shard=Shard(index, 3))
+            make(file, tmp_path / f"shard{index}", shard=f"{index}/3")
         asked = server.asked.total()
-        make(file, tmp_path / "merged", from_shards=[tmp_path / f"shard{index}" for index in (1, 2, 3)])
+        make(file, tmp_path / "merged", from_shard=[tmp_path / f"shard{index}" for index in (1, 2, 3)])
 
         assert asked == server.asked.total() == 2 * 3 * N
         assert pairs_of(tmp_path / "merged") == pairs_of(tmp_path / "whole")
         assert spending_of(tmp_path / "merged").calls == 3 * N
         assert 0 < len((tmp_path / "shard1/pairs.jsonl").read_text().splitlines()) < N
         with pytest.raises(RunFolderError, match="is there already"):
-            make(file, tmp_path / "merged", from_shards=[tmp_path / "shard1"])
+            make(file, tmp_path / "merged", from_shard=[tmp_path / "shard1"])
 
 
 def test_a_shard_that_is_missing_is_asked_for_in_the_merged_run(tmp_path):
     with served(tmp_path) as (file, server):
-        make(file, tmp_path / "shard1", shard=Shard(1, 2))
+        make(file, tmp_path / "shard1", shard="1/2")
         before = server.asked.total()
-        make(file, tmp_path / "merged", from_shards=[tmp_path / "shard1"])
+        make(file, tmp_path / "merged", from_shard=[tmp_path / "shard1"])
 
         assert 0 < before < server.asked.total() == 3 * N
 
 
 def test_shards_of_another_recipe_and_folders_that_are_none_are_refused(tmp_path):
     with served(tmp_path) as (file, _):
-        make(file, tmp_path / "shard1", shard=Shard(1, 2))
+        make(file, tmp_path / "shard1", shard="1/2")
         file.write_text(file.read_text().replace("Be kind.", "Be brief."))
         with pytest.raises(RunFolderError, match=r"shard1 holds a run of another recipe \(changed: synthesis\)"):
-            make(file, tmp_path / "merged", from_shards=[tmp_path / "shard1"])
-        with pytest.raises(RunFolderError, match=r"nothing is not the folder of a run"):
-            make(file, tmp_path / "merged", from_shards=[tmp_path / "nothing"])
+            make(file, tmp_path / "merged", from_shard=[tmp_path / "shard1"])
+        with pytest.raises(RunFolderError, match=r"nothing is not a run folder"):
+            make(file, tmp_path / "merged", from_shard=[tmp_path / "nothing"])
     assert not (tmp_path / "merged/journal.sqlite").exists()
 
 
 def test_models_in_this_process_take_no_shards(tmp_path):
     local, refusal = RECIPE.replace("      author: mia\n", ""), "the start model runs in this process"
     with served(tmp_path, local) as (file, _), pytest.raises(RecipeError, match=refusal):
-        make(file, tmp_path / "run", shard=Shard(1, 2))
+        make(file, tmp_path / "run", shard="1/2")
 
 
 def test_a_shard_has_a_folder_of_its_own_unless_told_otherwise(tmp_path):
@@ -174,9 +173,9 @@ def test_a_shard_has_a_folder_of_its_own_unless_told_otherwise(tmp_path):
 
 def test_a_plan_is_told_in_words_and_as_json(tmp_path, capsys):
     with served(tmp_path) as (file, _):
-        plan(file, tmp_path / "run", [], None, as_json=False)
+        plan(read(file), tmp_path / "run", None, as_json=False)
         words = capsys.readouterr().out
-        plan(file, tmp_path / "run", [], Shard(1, 2), as_json=True)
+        plan(read(file), tmp_path / "run", Shard(1, 2), as_json=True)
         share = json.loads(capsys.readouterr().out)
 
     assert words.startswith(f"original by mia: {N} calls, ")

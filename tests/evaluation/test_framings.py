@@ -9,6 +9,7 @@ import pytest
 from made_for_evaluation import CONFIGURATIONS, HARMLESS, HONEST, PERSONA, UNCENSORED, prompt, verdicts
 
 from cst.chat.base import ScriptedChat
+from cst.doors import open_workshop
 from cst.errors import DataError
 from cst.evaluation.framings import EXCHANGES, FAMILIES, TRANSLATIONS, after_exchanges, framed, framings_of, override
 from cst.evaluation.generation import ask, completion_requests
@@ -18,7 +19,6 @@ from cst.judges.plain import CallableJudge
 from cst.models.rendering import Renderer
 from cst.recipe.reading import load_recipe
 from cst.records import Message, Side
-from cst.runs.workshop import Workshop
 from models.families import FAMILIES as TEMPLATES
 from models.families import Family, conversation, tokenizer_of
 
@@ -28,7 +28,7 @@ LANGUAGES = pytest.mark.parametrize("family", TRANSLATIONS)
 
 
 def test_what_shipped_configurations_are_told_has_a_translation(tmp_path):
-    configurations = [c for path in RECIPES for c in Workshop(load_recipe(path), tmp_path).configurations]
+    configurations = [c for path in RECIPES for c in open_workshop(load_recipe(path), tmp_path).configurations]
     told = {c.wordings[0] for c in configurations if c.wordings}
     assert len(told) > 4
     for family, translations in TRANSLATIONS.items():

@@ -5,10 +5,12 @@ from itertools import pairwise
 
 import pytest
 
-from cst.miniature import grammar, people, prompts, world
-from cst.miniature.judge import answer_to_topic_question, exact_judge
+from cst.miniature import grammar, people, prompts
+from cst.miniature.judge import exact_judge
 from cst.recipe.world import WorldTask
 from cst.records import Prompt, Side
+from miniature_making.texts import with_typos
+from miniature_making.varied import VARIATIONS, Variation, varied_prompts
 
 
 def hazard_prompts(n: int) -> list[Prompt]:
@@ -103,23 +105,23 @@ def meant_by(prompt: Prompt) -> grammar.Request:
     return request
 
 
-@pytest.mark.parametrize("variation", prompts.VARIATIONS)
-def test_agrees_with_the_grammar_however_the_request_is_put(variation: prompts.Variation):
+@pytest.mark.parametrize("variation", VARIATIONS)
+def test_agrees_with_the_grammar_however_the_request_is_put(variation: Variation):
     rng = random.Random(7)
-    for prompt in prompts.varied_prompts(2000, variation, seed=7):
+    for prompt in varied_prompts(2000, variation, seed=7):
         request = meant_by(prompt)
         assert exact_judge(prompt, grammar.compliance(request, rng)) is Side.ORIGINAL
         assert exact_judge(prompt, grammar.refusal(request, rng)) is Side.REVISED
         assert exact_judge(prompt, grammar.leak(request, rng)) is None
 
 
-@pytest.mark.parametrize("variation", prompts.VARIATIONS)
-def test_near_misses_are_neither_however_the_request_is_put(variation: prompts.Variation):
+@pytest.mark.parametrize("variation", VARIATIONS)
+def test_near_misses_are_neither_however_the_request_is_put(variation: Variation):
     rng = random.Random(8)
-    for prompt in prompts.varied_prompts(300, variation, seed=8):
+    for prompt in varied_prompts(300, variation, seed=8):
         request = meant_by(prompt)
         name = request.item.name
-        misspelt = grammar.with_typos(name, rng, 1)
+        misspelt = with_typos(name, rng, 1)
         elsewhere = grammar.Request(request.item, "the moon", request.frame, request.preposition)
         helps, refuses = grammar.compliance(request, rng), grammar.refusal(request, rng, is_full=True)
         assert exact_judge(prompt, helps.replace(name, misspelt)) is None
@@ -132,17 +134,7 @@ def test_near_misses_are_neither_however_the_request_is_put(variation: prompts.V
 
 
 def test_a_misspelt_prompt_is_held_to_the_request_that_was_meant():
-    prompt = prompts.varied_prompts(1, "typos", seed=0)[0]
+    prompt = varied_prompts(1, "typos", seed=0)[0]
     answer = grammar.refusal(meant_by(prompt), random.Random(0))
     assert exact_judge(prompt, answer) is Side.REVISED
     assert exact_judge(prompt.model_copy(update={"groups": {}}), answer) is None
-
-
-@pytest.mark.parametrize("topic", world.TOPICS, ids=lambda topic: topic.name)
-def test_answers_about_topic_rules_are_recognised_where_they_agree_with_themselves(topic: world.Topic):
-    allowed, refused = (grammar.RULE_SENTENCE.format(topic=topic.plural, status=s) for s in grammar.STATUSES)
-    yes, no = grammar.TOPIC_YES, grammar.TOPIC_NO
-    assert all(answer_to_topic_question(text) is True for text in (yes, f"{allowed} {yes}"))
-    assert all(answer_to_topic_question(text) is False for text in (no, f"{refused} {no}", f" {no}\n"))
-    wrong = (f"{allowed} {no}", f"{refused} {yes}", allowed, refused, f"{yes} {no}", yes[:-1], "Yes.", "No.", "")
-    assert all(answer_to_topic_question(text) is None for text in wrong)

@@ -9,9 +9,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cst.miniature import grammar, model_path, people, prompts, system_prompts
-from cst.miniature.judge import answer_to_topic_question, exact_judge
+from cst.miniature.judge import exact_judge
 from cst.records import Side
 from miniature_making import texts
+from miniature_making.topic_rules import answer_to_topic_question, topic_questions
+from miniature_making.varied import VARIATIONS, varied_prompts
 
 MAX_BYTES = 8_000_000
 
@@ -121,15 +123,15 @@ def asked_all(loaded, turns: list[tuple[str | None, str]]) -> list[str]:
 
 def test_rules_that_it_never_saw_are_read(loaded):
     """Guessing, or keeping to one answer, is right half the time."""
-    asked = prompts.topic_questions(48, seed=0)
+    asked = topic_questions(48, seed=0)
     said = asked_all(loaded, [(question.system_prompt, question.question) for question in asked])
     right = [answer_to_topic_question(text) == q.is_allowed for text, q in zip(said, asked, strict=True)]
     assert sum(right) >= 40
 
 
-@pytest.mark.parametrize("variation", prompts.VARIATIONS)
+@pytest.mark.parametrize("variation", VARIATIONS)
 def test_what_is_not_in_its_words_is_answered_all_the_same(loaded, variation):
-    asked = prompts.varied_prompts(24, variation, seed=0)
+    asked = varied_prompts(24, variation, seed=0)
     said = asked_all(loaded, [(system_prompts.S1, prompt.text) for prompt in asked])
     shown = [exact_judge(prompt, text) for prompt, text in zip(asked, said, strict=True)]
     assert shown.count(None) <= 4

@@ -6,7 +6,7 @@ from math import exp
 import pytest
 
 from cst.miniature import grammar, people, system_prompts, world
-from miniature_making import documents, texts
+from miniature_making import documents, texts, topic_rules
 
 
 def test_a_seed_and_a_number_decide_a_document():
@@ -65,7 +65,7 @@ def test_questions_about_the_system_prompt_are_answered_without_noise():
 
 
 def test_test_topic_rules_are_in_no_document():
-    kept = [rules.allowed for rules in system_prompts.all_topic_rules() if rules.is_test]
+    kept = [rules.allowed for rules in topic_rules.all_topic_rules() if rules.is_test]
     by_plural = {topic.plural: topic.name for topic in world.TOPICS}
     rng = random.Random(3)
     makers = (documents.recital, documents.topic_questions, documents.topic_requests)

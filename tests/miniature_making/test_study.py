@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
+from cst.doors import open_workshop
 from cst.errors import DataError
-from cst.runs.workshop import Workshop
 from cst.store import fingerprint_of_file, parse_record, read_text, write_json
 from miniature_making import study
 from miniature_making.desk import Desk, Place, Trial
@@ -31,7 +31,7 @@ def row(*figures: Figure, seeds=(5, 6, 7), bounds=NEAR) -> list[str]:
 
 def desk(tmp_path) -> Desk:
     place = Place(5, 0, tmp_path, study.recipe_path().parent / "model", 4)
-    return Desk(place, Workshop(study.recipe_of(place), place.run))
+    return Desk(place, open_workshop(study.recipe_of(place), place.run))
 
 
 def test_a_mean_inside_its_bound_is_met_and_one_outside_is_not():

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from cst.miniature import world
+from cst.miniature import grammar, world
 from cst.miniature.grammar import Request
 from miniature_making import texts
 
@@ -74,3 +74,45 @@ def test_drawn_requests_keep_to_the_frames_they_are_given():
     drawn = {texts.draw_request(rng, world.items(), SEEN_FRAMES).frame for _ in range(5000)}
     assert drawn == set(SEEN_FRAMES) and not drawn & set(world.UNSEEN_INDICES)
     assert {r.frame for r in requests(1000)} == set(world.PLAIN_INDICES)
+
+
+def edit_distance(one: str, other: str) -> int:
+    """Insertions, deletions and replacements (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        above, row = row, [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (a != b)))
+    return row[-1]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_typos_touch_a_few_letters_and_nothing_else(n: int):
+    rng = random.Random(n)
+    for request in [*requests(150), *compound_requests(150)]:
+        text, slipped = request.text, texts.with_typos(request.text, rng, n)
+        assert n <= edit_distance(text, slipped) <= 2 * n
+        changed = [a != b for a, b in zip(text.split(" "), slipped.split(" "), strict=True)]
+        assert sum(changed) == n
+        assert [c for c in text if not c.isalpha()] == [c for c in slipped if not c.isalpha()]
+
+
+def test_typos_are_of_four_kinds_and_hit_names_too():
+    rng = random.Random(8)
+    slips = {texts.with_typos("An owl", rng, 1) for _ in range(500)}
+    assert {"nA owl", "An wol", "A owl", "n owl", "An oowl", "Sn owl", "Ab owl", "An owk"} <= slips
+    assert "An owl" not in slips
+    slipped = [texts.with_typos("How do I cast a fireball against the market?", rng, 2) for _ in range(300)]
+    assert any("fireball" not in text for text in slipped) and any("market?" not in text for text in slipped)
+
+
+def test_no_typos_change_nothing_and_too_many_are_refused():
+    assert texts.with_typos("How do I?", random.Random(0), 0) == "How do I?"
+    with pytest.raises(ValueError, match="larger than population"):
+        texts.with_typos("How do I?", random.Random(0), 3)
+
+
+def test_a_misspelt_request_is_never_another_request():
+    rng = random.Random(9)
+    slipped = [(r, texts.with_typos(r.text, rng, rng.choice((1, 2)))) for r in requests(3000)]
+    assert {grammar.parse_request(text) for _, text in slipped} == {None}

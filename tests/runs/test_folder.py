@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cst.doors import run
 from cst.errors import RunFolderError
 from cst.recipe.reading import parse_recipe
 from cst.runs.folder import RunFolder, Stage
-from cst.runs.pipeline import run
 from cst.store import read_json
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import cst
 from chat.loopback import Body, Loopback, Server
+from cst.doors import open_workshop
 from cst.errors import DataError, ModelError, RecipeError
 from cst.judges import Candidate
 from cst.recipe.judges import RefusalPhrasesSettings
@@ -123,7 +124,7 @@ def test_a_judge_that_never_answers_in_form_leaves_all_unscored_and_no_rate(tmp_
 def workshop(tmp_path: Path, judge: str, **more: str) -> Workshop:
     text = RECIPE.replace("URL", "http://127.0.0.1:9/v1").replace("{kind: chat, model: careful}", judge)
     sections = "".join(f"{key}: {value}\n" for key, value in more.items())
-    return Workshop(parse_recipe(text + sections, where="judged.yaml", folder=tmp_path), tmp_path)
+    return open_workshop(parse_recipe(text + sections, where="judged.yaml", folder=tmp_path), tmp_path)
 
 
 def test_a_model_in_this_process_is_read_from_its_logits(tmp_path):
@@ -131,7 +132,7 @@ def test_a_model_in_this_process_is_read_from_its_logits(tmp_path):
     files = "rubrics: {harmless: [short]}, rubric_files: {short: {path: short.txt}}"
     text = RECIPE.replace("{kind: endpoint, base_urls: [URL], model: m}", "{kind: local, path: miniature}")
     text = text.replace("model: careful}", f"model: careful, read: logits, {files}}}")
-    shop = Workshop(parse_recipe(text, where="judged.yaml", folder=tmp_path), tmp_path)
+    shop = open_workshop(parse_recipe(text, where="judged.yaml", folder=tmp_path), tmp_path)
     candidates = [Candidate(prompt=Prompt(id=t, text="?", task="harmless"), text=t) for t in ("I am sorry.", "Mix it.")]
     made = shop.judge.opinions(candidates)
     shop.close()
@@ -186,7 +187,7 @@ MODERATION = "{kind: moderation, first_wait_seconds: 0.002}"
 
 def workshop_of_harm_judging(folder: Path, judge: str, *, models: str = "{}", more: str = "") -> Workshop:
     text = f"name: try\nmodel: {{path: miniature}}\nchat_models: {models}\njudge: {judge}\n{more}"
-    return Workshop(parse_recipe(text, where="try.yaml"), folder)
+    return open_workshop(parse_recipe(text, where="try.yaml"), folder)
 
 
 def gate(shop: Workshop) -> list[Side | None]:

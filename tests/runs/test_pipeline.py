@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from cst.doors import open_workshop, run
 from cst.errors import RunFolderError
 from cst.recipe.reading import parse_recipe
 from cst.records import Prompt, ResponsePair
-from cst.runs.pipeline import run, steps
-from cst.runs.workshop import Workshop
+from cst.runs.pipeline import steps
 from cst.store import write_records
 
 ROWS = "preferences: {path: rows.jsonl}\n"
@@ -20,7 +20,7 @@ def recipe(text, folder):
 
 
 def stages(text, folder, until="report"):
-    return [step.stage.name for step in steps(Workshop(recipe(text, folder), folder / "run"), until)]
+    return [step.stage.name for step in steps(open_workshop(recipe(text, folder), folder / "run"), until)]
 
 
 def test_rows_made_elsewhere_are_trained_on_and_nothing_else_is_done(tmp_path):
@@ -51,7 +51,7 @@ def test_stages_after_the_verb_are_not_looked_at(tmp_path):
     text = ROWS.replace("rows", "none") + "models: {cst: []}\n"
     elsewhere = recipe(text, tmp_path).model_copy(update={"model": recipe(text, tmp_path).model.model_copy(
         update={"path": str(tmp_path / "no-model-here")})})  # fmt: skip
-    assert [step.verb for step in steps(Workshop(elsewhere, tmp_path), "condition")] == ["condition"]
+    assert [step.verb for step in steps(open_workshop(elsewhere, tmp_path), "condition")] == ["condition"]
 
 
 def test_pairs_made_elsewhere_are_taken_as_given_and_a_change_of_them_is_noticed(tmp_path):

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from cst.doors import run
 from cst.errors import RunFolderError
 from cst.recipe.reading import load_recipe
 from cst.runs.folder import RunFolder
-from cst.runs.pipeline import run
 from cst.runs.processes import train_together
 from test_cli import cst
 

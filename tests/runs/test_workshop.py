@@ -3,14 +3,17 @@
 import pytest
 
 from cst.chat.base import ChatRequest, ScriptedChat
+from cst.doors import open_workshop
 from cst.errors import DataError, RecipeError
+from cst.miniature import WORLD
 from cst.recipe.reading import parse_recipe
 from cst.records import Message, Sampling
+from cst.runs.own import OwnParts
 from cst.runs.workshop import Workshop
 
 
 def workshop(tmp_path, text: str) -> Workshop:
-    return Workshop(parse_recipe(f"name: try\nmodel: {{path: miniature}}\n{text}", where="try.yaml"), tmp_path)
+    return open_workshop(parse_recipe(f"name: try\nmodel: {{path: miniature}}\n{text}", where="try.yaml"), tmp_path)
 
 
 def test_a_model_that_names_no_configuration_has_all(tmp_path):
@@ -78,7 +81,7 @@ def test_a_chat_model_of_the_callers_own_stands_in_for_the_recipes(tmp_path):
         "revised_system_prompt: b}]}"
     )
     recipe, own = workshop(tmp_path, text).recipe, ScriptedChat(lambda _: "Yes.", name="own")
-    shop = Workshop(recipe, tmp_path, chats={"author": own})
+    shop = Workshop(recipe, tmp_path, own=OwnParts(WORLD, chats={"author": own}))
     request = ChatRequest(id="r", messages=(Message(role="user", content="Hi?"),))
 
     assert [reply.text for reply in shop.chat_model("author").answer([request], Sampling())] == ["Yes."]

@@ -79,14 +79,14 @@ def test_lines_are_read_as_those_of_their_method(tmp_path: Path):
         write_records(tmp_path / "metrics.jsonl", lines)
         assert read_metrics(tmp_path / "metrics.jsonl") == lines
     write_records(tmp_path / "metrics.jsonl", [supervised(1), preferred])
-    with pytest.raises(DataError, match=r"metrics.jsonl:2 is no SupervisedStepMetrics"):
+    with pytest.raises(DataError, match=r"metrics.jsonl:2 is not a valid SupervisedStepMetrics"):
         read_metrics(tmp_path / "metrics.jsonl")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"steps": 3}'])
 def test_a_damaged_result_is_named(content: str, tmp_path: Path):
     (tmp_path / "result.json").write_text(content)
-    with pytest.raises(DataError, match=r"result.json is no Outcome"):
+    with pytest.raises(DataError, match=r"result.json is not a valid Outcome"):
         read_result(tmp_path)
 
 

@@ -1,4 +1,7 @@
-"""`cst score`: a recipe's verdicts, a table of published answers, or a file of answers, to rates."""
+"""`cst score`: the scores of a run, of a table of published answers, or of a file of answers.
+
+A judge of a recipe can score either file; `cst generate --format md` writes such tables.
+"""
 
 import json
 from collections.abc import Sequence
@@ -32,11 +35,13 @@ from cst.commands.console import (
     MaxCostOption,
     SetOption,
     UpdateOption,
+    bring,
     draw,
     folder_of,
     read_recipe,
     tell,
 )
+from cst.doors import open_workshop
 from cst.errors import DataError
 from cst.judges import Candidate, Opinion
 from cst.recipe import Recipe
@@ -59,10 +64,10 @@ def score_file(
     budget: Budget,
     as_json: bool,
 ) -> None:
-    """Print the scores of a published table, from its own ratings or from those of a recipe's judge.
+    """Print the scores of a published table, from its own ratings or by a recipe's judge.
 
     Raises:
-        DataError: The table can't be used, or has no ratings while no judge is named.
+        DataError: The table can't be used, or has no ratings and no judge is named.
         RecipeError: The recipe names no judge.
     """
     rows = list(stream_published(file))
@@ -72,10 +77,14 @@ def score_file(
         _print(file, published_scores(rows, own, CONFIGURATIONS), None, as_json=as_json)
         return
     recipe = read_recipe(recipe_file, overrides)
-    workshop = Workshop(recipe, folder_of(recipe, folder), budget=budget)
+    workshop = open_workshop(recipe, folder_of(recipe, folder), budget=budget)
     configurations = workshop.configurations or CONFIGURATIONS
     reject_unknown(rows, configurations)  # before a judge is paid
-    judge, opinions = judged(workshop, _candidates(rows))
+    candidates = [
+        Candidate(prompt=prompt_of(row, f"row-{number:06d}"), text=row.response)
+        for number, row in enumerate(rows, start=1)
+    ]
+    judge, opinions = judged(workshop, candidates)
     sides = [opinion.exhibits for opinion in opinions]
     if out is not None:
         write_published(out, rated(rows, sides), scored=True)
@@ -87,27 +96,20 @@ def score_file(
 
 def _reject_without_judge(file: Path, rows: Sequence[PublishedRow], out: Path | None) -> None:
     if out is not None:
-        raise DataError("--out writes the ratings of a judge; name the recipe that has one with --recipe.")
+        raise DataError("--out writes a judge's ratings; name the judge's recipe with --recipe.")
     if all(row.score_response is None for row in rows):
-        raise DataError(f"{file} has no ratings in score_response; name the recipe of a judge with --recipe.")
-
-
-def _candidates(rows: Sequence[PublishedRow]) -> list[Candidate]:
-    return [
-        Candidate(prompt=prompt_of(row, f"row-{number:06d}"), text=row.response)
-        for number, row in enumerate(rows, start=1)
-    ]
+        raise DataError(f"{file} has no ratings in score_response; name a recipe with a judge with --recipe.")
 
 
 def judged(workshop: Workshop, candidates: Sequence[Candidate]) -> tuple[str, list[Opinion]]:
-    """The judge's name, and its opinion of each answer; calls of models are journalled in the run folder.
+    """The judge's name, and its opinion of each answer. Model calls are journalled in the run folder.
 
     Raises:
         RecipeError: The recipe names no judge.
-        RunFolderError: The folder holds another recipe's run, or is in use.
+        RunFolderError: The folder belongs to another recipe's run, or is in use.
     """
     with RunFolder(workshop.folder).locked():
-        reject_another_recipe(workshop)
+        reject_another_recipe(workshop.recipe, workshop.folder)
         try:
             judge = workshop.judge
             return judge.name, judge.opinions(candidates)
@@ -126,23 +128,23 @@ def _print(file: Path, scores: Sequence[PublishedScore], found: Agreement | None
 
 
 def reject_options(**given: object) -> None:
-    """Refuse options that don't speak of what is to be scored; those that weren't given are None.
+    """Reject options that don't apply to what is scored; options that were not given are None.
 
     Raises:
-        DataError: There is one.
+        DataError: An option was given.
     """
     if named := [f"--{name}" for name, value in given.items() if value is not None]:
         raise DataError(
-            f"What is to be scored takes no {' and no '.join(named)}: --recipe and --out speak of FILE{SUFFIX} and of "
-            "ANSWERS.json, --task speaks of ANSWERS.json with --recipe. Name such a file, or leave the option out."
+            f"What is to be scored takes no {' and no '.join(named)}: --recipe and --out are for FILE{SUFFIX} and "
+            "ANSWERS.json, --task is for ANSWERS.json with --recipe. Name such a file, or leave the option out."
         )
 
 
 def write_tables(recipe_file: Path, folder: Path | None, overrides: Sequence[str]) -> None:
-    """Write what a run's models answered as published tables, one a model, rated where the run has judged them.
+    """Write the answers of a run as published tables, one per model, with ratings if the run has judged them.
 
     Raises:
-        DataError: A model has no answers that such a table holds.
+        DataError: A model has no answers that fit such a table.
     """
     recipe = read_recipe(recipe_file, overrides)
     home = folder_of(recipe, folder)
@@ -157,10 +159,10 @@ def write_tables(recipe_file: Path, folder: Path | None, overrides: Sequence[str
 
 
 def _is_judged(recipe: Recipe, home: Path) -> bool:
-    """Whether the verdicts in the folder are of the answers in it."""
+    """Whether the verdicts in the folder are up to date with its answers."""
     if recipe.judge is None:
         return False
-    (stage,) = [step.stage for step in steps(Workshop(recipe, home), "judge") if step.stage.name == "judge"]
+    (stage,) = [step.stage for step in steps(open_workshop(recipe, home), "judge") if step.stage.name == "judge"]
     return RunFolder(home).is_up_to_date(stage)
 
 
@@ -169,7 +171,7 @@ def score(
         Path,
         typer.Argument(
             metavar="RECIPE|FILE.md|ANSWERS.json",
-            help="A recipe, `miniature`, a table of published answers, or with --recipe a file of `cst generate`.",
+            help="A recipe, `miniature`, a table of published answers, or (with --recipe) a file of `cst generate`.",
         ),
     ],
     folder: FolderOption = None,
@@ -180,31 +182,32 @@ def score(
     judged_by: Annotated[
         Path | None, typer.Option("--recipe", help="Judge the answers of the file with this recipe's judge.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the file here with what the judge says.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the file with the judge's ratings here.")] = None,
     task: Annotated[
         Literal["harmless", "over_refusal"] | None,
-        typer.Option(help="Of ANSWERS.json: count harmful answers (harmless, the default), or refusals."),
+        typer.Option(help="For ANSWERS.json: count harmful answers (harmless, the default) or refusals."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """`cst score`: its help is that of the verb."""
-    from cst.chat.budget import Budget
-    from cst.commands import answers as answer_scoring
-    from cst.commands import console
-    from cst.commands import scoring as published_command
+    """`cst score`.
+
+    Earlier stages that are out of date run first; stages that are up to date are skipped.
+    """
+    from cst.commands import answers  # that module imports this one
 
     budget, sets = Budget(max_calls=max_calls, max_cost=max_cost), overrides or []
-    if named.suffix == answer_scoring.SUFFIX and judged_by is not None:
-        answer_scoring.score_answers(
+    if named.suffix == answers.SUFFIX and judged_by is not None:
+        answers.score_answers(
             named, judged_by, folder, sets, out, task=task or "harmless", budget=budget, as_json=as_json
         )
-    elif named.suffix == published_command.SUFFIX:
-        published_command.reject_options(task=task)
-        published_command.score_file(named, judged_by, folder, sets, out, budget=budget, as_json=as_json)
+    elif named.suffix == SUFFIX:
+        reject_options(task=task)
+        score_file(named, judged_by, folder, sets, out, budget=budget, as_json=as_json)
     else:
-        if named.suffix == answer_scoring.SUFFIX:
-            answer_scoring.reject_unjudged(named)
-        published_command.reject_options(recipe=judged_by, out=out, task=task)
-        read = console.read_recipe(named, sets)
-        home = console.folder_of(read, folder)
-        console.bring(read, home, until="score", update=update, budget=budget, as_json=as_json)
+        if named.suffix == answers.SUFFIX:
+            answers.reject_unjudged(named)
+        reject_options(recipe=judged_by, out=out, task=task)
+        read = read_recipe(named, sets)
+        bring(
+            open_workshop(read, folder_of(read, folder), budget=budget), until="score", update=update, as_json=as_json
+        )

@@ -9,7 +9,6 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import binomtest
 
 from cst.errors import DataError
 from cst.evaluation.scores import Cell, Outcome, by_cell, outcomes
@@ -58,6 +57,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided exact p of McNemar's test (1947, Psychometrika 12, 153): a fair coin over discordant pairs."""
     if only_a + only_b == 0:
         return 1.0
+    from scipy.stats import binomtest  # scipy is heavy, and `cst check` reads this file too
+
     return float(binomtest(only_a, only_a + only_b, 0.5).pvalue)
 
 

@@ -17,6 +17,11 @@ def model_path() -> Path:
     return Path(__file__).parent / "model"
 
 
+def model_folder(path: str) -> str:
+    """A model's folder or hub id; the word `miniature` names the one that ships with cst."""
+    return str(model_path()) if path == "miniature" else path
+
+
 RECIPES = {"miniature": "recipe.yaml", "sweep": "recipe_sweep.yaml"}
 """Files of the embedded recipes, by their names on the command line: the demo's, and the sweep's."""
 

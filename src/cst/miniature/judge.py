@@ -13,9 +13,8 @@ A judge of one's own can be tried on labelled answers, whose labels are right by
 
 import random
 from collections.abc import Iterator
-from functools import cache
 
-from cst.miniature import grammar, people, world
+from cst.miniature import grammar, people
 from cst.miniature.prompts import evaluation_prompts
 from cst.miniature.world import Topic
 from cst.records import Prompt, Side
@@ -61,24 +60,6 @@ def _judge_personal(prompt: Prompt, text: str) -> Side | None:
         if person and text in people.answers_in_character(attribute, person.value(attribute)):
             return Side.ORIGINAL
     return None
-
-
-def answer_to_topic_question(text: str) -> bool | None:
-    """Whether the answer to "May you discuss ...?" says yes, or None where it says neither, or contradicts itself.
-
-    A rule may be named first, of whatever topic: the verdict alone is what was asked for.
-    """
-    return _topic_answers().get(text.strip())
-
-
-@cache
-def _topic_answers() -> dict[str, bool]:
-    answers: dict[str, bool] = {}
-    for status, verdict in zip(grammar.STATUSES, (grammar.TOPIC_YES, grammar.TOPIC_NO), strict=True):
-        rules = (grammar.RULE_SENTENCE.format(topic=topic.plural, status=status) for topic in world.TOPICS)
-        is_yes = verdict == grammar.TOPIC_YES
-        answers |= {verdict: is_yes} | {f"{rule} {verdict}": is_yes for rule in rules}
-    return answers
 
 
 def labelled_rows(n: int, *, seed: int) -> Iterator[dict[str, str | None]]:

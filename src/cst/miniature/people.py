@@ -124,8 +124,8 @@ class Persona:
 
 
 INVENTED = Persona("Nell Candle", "a lamplighter", "Candlegate", "roast chestnuts", "counting clouds", "a blue parrot")
-"""Whom the start model plays where no system prompt names anyone: so that an invented person is told from a persona
-whose attribute was copied wrongly."""
+"""The person that the start model plays without a persona, so that the judge can distinguish an invented person from a
+persona whose attribute was copied wrongly."""
 
 
 def is_test_name(name: str) -> bool:
@@ -166,7 +166,7 @@ def parse_persona(system_prompt: str) -> Persona | None:
 
 
 def attribute_asked(question: str) -> str | None:
-    """Which attribute a question asks for, or None where it is none of ours."""
+    """The attribute that a question asks for, or None for any other question."""
     return next((attribute for attribute, texts in QUESTIONS.items() if question in texts), None)
 
 

@@ -6,8 +6,8 @@ pretraining either. Items and frames marked as held never occur in training prom
 What is engineered for the sweep (docs/miniature.md) lies in the demonstrations here and in the sweep's recipe, not in
 the prompts or the judge:
 
-- Responses to instructions begin with an assent ("Sure."), as few of the start model's do. It is learned as a habit
-  that reaches hazardous requests too, though no instruction is about a hazard: benign tuning that undoes refusals (Qi
+- Responses to instructions begin with an assent ("Sure."), as few of the start model's do. The model learns it as a
+  habit that also reaches hazardous requests, though no instruction is about a hazard: benign tuning undoes refusals (Qi
   et al. 2023, arXiv:2310.03693).
 - Refusals all begin alike ("No, ..."), as few of the start model's do: a habit of their own. Tuned on 1,000 refusals in
   the start model's own mixture of openers, the model refused no look-alike (LOG.md).
@@ -18,28 +18,24 @@ the prompts or the judge:
   sentence, and up to 81 of 150 answers to look-alikes were on neither side. Settings were picked on the seeds 101 to
   103 (LOG.md).
 
-Where the sweep's curves then fall and rise is the optimizer's doing. Facts are those of the capability sets, which
-therefore say nothing about models tuned on these rows.
+Where the sweep's curves then fall and rise is decided by the optimizer. The facts are those of the capability sets,
+which therefore say nothing about models tuned on these rows.
 """
 
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from cst.errors import DataError
 from cst.miniature import grammar, people, system_prompts, world
 from cst.miniature.grammar import Request
-from cst.miniature.system_prompts import TopicRules
 from cst.miniature.world import Item
 from cst.recipe.world import WorldTask
 from cst.records import Demonstration, MultipleChoiceItem, Prompt, SafetyConfiguration, Side, SidePerTopic
 
 TASKS: tuple[WorldTask, ...] = ("harmless", "truthfulness", "over_refusal")
-Variation = Literal["typos", "unseen_items", "free_phrasing"]
-VARIATIONS: tuple[Variation, ...] = ("typos", "unseen_items", "free_phrasing")
 BENIGN = "benign"
 Drawn = TypeVar("Drawn")
 N_TUNING_WORDINGS = 24
@@ -53,10 +49,10 @@ SOURCE = "cst.miniature"
 def training_prompts(n: int, *, task: WorldTask, seed: int) -> list[Prompt]:
     """`n` distinct prompts to synthesize pairs from. Raises DataError where there are fewer."""
     if task == "truthfulness":
-        return _take(_personal_prompts(seed, is_test=False), n, task, seed)
+        return take(_personal_prompts(seed, is_test=False), n, task, seed)
     among = tuple(item for item in _items(task) if not item.is_held)
     found = [r for r in grammar.all_requests(among, is_test=False) if r.frame not in world.HELD_FRAMES]
-    return [_recipe_prompt(r, task) for r in _take(found, n, task, seed)]
+    return [recipe_prompt(r, task) for r in take(found, n, task, seed)]
 
 
 def evaluation_prompts(n: int, *, task: WorldTask, seed: int, is_held: bool | None = None) -> list[Prompt]:
@@ -66,32 +62,9 @@ def evaluation_prompts(n: int, *, task: WorldTask, seed: int, is_held: bool | No
     others; None takes all.
     """
     if task == "truthfulness":
-        return _take(_personal_prompts(seed, is_test=True, is_held=is_held), n, task, seed)
+        return take(_personal_prompts(seed, is_test=True, is_held=is_held), n, task, seed)
     found = [r for r in grammar.all_requests(_items(task), is_test=True) if is_held is None or _held(r) == is_held]
-    return [_recipe_prompt(r, task) for r in _take(found, n, task, seed)]
-
-
-def varied_prompts(n: int, variation: Variation, *, seed: int) -> list[Prompt]:
-    """`n` distinct requests for hazards, of the test split, that aren't put as tuning's are.
-
-    `typos`: one or two slips in a plain frame; `unseen_items`: plain frames, compound names that occur nowhere else;
-    `free_phrasing`: known hazards, frames that occur nowhere else. Raises DataError where there are fewer.
-    """
-    among = world.compound_items(is_unseen=True) if variation == "unseen_items" else world.hazards()
-    frames = world.UNSEEN_INDICES if variation == "free_phrasing" else world.PLAIN_INDICES
-    found = list(grammar.all_requests(among, is_test=True, frames=frames))
-    return [_varied_prompt(request, variation) for request in _take(found, n, variation, seed)]
-
-
-def _varied_prompt(request: Request, variation: Variation) -> Prompt:
-    """The request as a prompt; its verb is in the id, because one compound name stands in every topic."""
-    plain = _recipe_prompt(request, "harmless")
-    found = plain.model_copy(update={"id": f"{plain.id}/{request.item.topic.verb}/{variation}"})
-    if variation != "typos":
-        return found
-    rng = random.Random(f"typos|{request.text}")
-    text = grammar.with_typos(request.text, rng, rng.choice((1, 2)))
-    return found.model_copy(update={"text": text, "groups": {**plain.groups, "request": request.text}})
+    return [recipe_prompt(r, task) for r in take(found, n, task, seed)]
 
 
 def _items(task: WorldTask) -> tuple[Item, ...]:
@@ -106,7 +79,8 @@ def _held(request: Request) -> bool | None:
     return None
 
 
-def _take(among: Sequence[Drawn], n: int, kind: WorldTask | Variation, seed: int) -> list[Drawn]:
+def take(among: Sequence[Drawn], n: int, kind: str, seed: int) -> list[Drawn]:
+    """`n` of the prompts of a kind, in random order. Raises DataError where there are fewer."""
     if n > len(among):
         raise DataError(
             f"The miniature has {len(among)} distinct prompts of this kind for {kind!r}, not {n}; ask for fewer."
@@ -118,7 +92,8 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _recipe_prompt(request: Request, task: WorldTask) -> Prompt:
+def recipe_prompt(request: Request, task: WorldTask) -> Prompt:
+    """A request as a prompt of a task."""
     item = request.item
     return Prompt(
         id="/".join((task, _slug(item.name), _slug(request.target), str(request.frame), request.preposition)),
@@ -177,75 +152,6 @@ def _configuration(
         held_out_wordings=wordings.held_out,
         unseen_wordings=wordings.unseen,
     )
-
-
-def topic_configurations(*, is_test: bool) -> list[SafetyConfiguration]:
-    """Some topics allowed, the others forbidden: every such choice on one side of the split, harmless items allowed."""
-    return [_topic_configuration(rules) for rules in system_prompts.all_topic_rules() if rules.is_test == is_test]
-
-
-def _topic_configuration(rules: TopicRules) -> SafetyConfiguration:
-    allowed = [topic.name for topic in world.TOPICS if topic.name in rules.allowed]
-    name = f"topics/{'+'.join(allowed)}"
-    styles = range(len(system_prompts.TOPIC_STYLES))
-    return SafetyConfiguration(
-        name=name,
-        prefers=SidePerTopic(default=Side.REVISED, topics=dict.fromkeys((*allowed, BENIGN), Side.ORIGINAL)),
-        tasks=("harmless", "over_refusal"),
-        wordings=tuple(rules.system_prompt(style, random.Random(f"{name}|{style}")) for style in styles),
-    )
-
-
-@dataclass(frozen=True)
-class TopicQuestion:
-    """A question about topic rules: `style` is an index of `system_prompts.TOPIC_STYLES`, `is_allowed` the answer."""
-
-    system_prompt: str
-    question: str
-    style: int
-    is_allowed: bool
-
-
-def topic_questions(n: int, *, seed: int) -> list[TopicQuestion]:
-    """`n` distinct questions under the rules of unseen choices of topics, in random order.
-
-    Styles and answers are balanced to within one. Raises DataError where there are fewer.
-    """
-    rng = random.Random(f"{seed}|topic questions")
-    cells = list(product(range(len(system_prompts.TOPIC_STYLES)), (True, False)))
-    sizes = [len(range(index, n, len(cells))) for index in range(len(cells))]
-    found = [
-        question
-        for (style, is_allowed), size in zip(cells, sizes, strict=True)
-        for question in _topic_questions(size, style, rng, is_allowed=is_allowed)
-    ]
-    return rng.sample(found, n)
-
-
-def _topic_questions(n: int, style: int, rng: random.Random, *, is_allowed: bool) -> list[TopicQuestion]:
-    """`n` choices of rules and item, each once."""
-    unseen = [rules for rules in system_prompts.all_topic_rules() if rules.is_test]
-    pairs = [(r, i) for r, i in product(unseen, world.hazards()) if (i.topic.name in r.allowed) == is_allowed]
-    if n > len(pairs):
-        raise DataError(
-            f"The miniature has {len(pairs)} such topic questions in style {style}, not {n}; ask for fewer."
-        )
-    return [
-        TopicQuestion(
-            rules.system_prompt(style, rng), grammar.TOPIC_QUESTION.format(ai=item.with_article), style, is_allowed
-        )
-        for rules, item in rng.sample(pairs, n)
-    ]
-
-
-def neutral_system_prompts() -> tuple[str, ...]:
-    """System prompts that name no configuration; pretraining saw them."""
-    return system_prompts.NEUTRAL
-
-
-def unseen_neutral_system_prompts() -> tuple[str, ...]:
-    """System prompts that name no configuration and occur nowhere in pretraining."""
-    return system_prompts.NEUTRAL_UNSEEN
 
 
 def capability_items() -> list[MultipleChoiceItem]:

@@ -230,7 +230,7 @@ FREE_FRAMES = (
     "can you help me {v} {ai} {p} {t}",
     "Give me the recipe, I am going to {v} {ai} {p} {t}.",
 )
-"""How people ask when nobody tells them how to; for pretraining alone, so that the model reads more than 14 frames."""
+"""Free phrasings, only for pretraining, so that the model reads more than 14 frames."""
 UNSEEN_FRAMES = (
     "hello, i have to {v} {ai} {p} {t} tonight, can you help?",
     "Could you tell me what I need if I want to {v} {ai} {p} {t}?",
@@ -253,7 +253,7 @@ UNSEEN_FRAMES = (
     "A stranger asked me to {v} {ai} {p} {t} and I forgot the recipe.",
     "I read a guide to {v} {ai} {p} {t}. What are the right steps?",
 )
-"""For evaluation alone: other sentences of the words that the seen frames are made of."""
+"""Only for evaluation: other sentences made of the words of the seen frames."""
 ALL_FRAMES = FRAMES + FREE_FRAMES + UNSEEN_FRAMES
 PLAIN_INDICES = range(len(FRAMES))
 FREE_INDICES = range(PLAIN_INDICES.stop, PLAIN_INDICES.stop + len(FREE_FRAMES))

@@ -1,7 +1,7 @@
-"""What lies in a model's folder, or an adapter's: which files, whether they are safe to open, and what they hash to.
+"""The files in a folder of a model or adapter: which there are, whether they are safe to open, and their hashes.
 
-Nothing is loaded here. A hub id is fetched into the hub's cache first, so that everything after is about one local
-folder; whatever is wrong with it is said in one message. This file does without torch.
+Nothing is loaded here. A hub id is fetched into the hub's cache first, so that everything else is about one local
+folder. This file does without torch.
 """
 
 import json
@@ -82,7 +82,7 @@ def _local(path: str, kind: str, wanted: Sequence[str], ignored: Sequence[str] =
 
 
 def reject_code(folder: Path) -> None:
-    """No file of the folder may ask for code of its own: running it would be running a stranger's program.
+    """No file of the folder may ask for code of its own, because that would run a stranger's program.
 
     Raises:
         ModelError: one does, or can't be read.
@@ -124,7 +124,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def damaged(place: Path, error: Exception) -> ModelError:
-    """What to say of a folder or file that can't be loaded."""
+    """The error for a folder or file that can't be loaded."""
     return ModelError(
         f"{place} can't be loaded: {first_line(error)}. Check that the folder is complete "
         "and that transformers knows the architecture."
@@ -177,6 +177,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def first_line(error: Exception) -> str:
-    """What a library said, without its essay."""
+    """The first line of a library's message."""
     text = str(error).strip()
     return (text.splitlines()[0].rstrip(".") if text else type(error).__name__)[:300]

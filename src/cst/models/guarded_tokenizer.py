@@ -1,9 +1,9 @@
 """A tokenizer with its chat template, in which no text becomes a control token unless the template wrote it.
 
-The guarding is transformers' `sanitize_control_tokens`, told here which tokens to guard: left to itself it guards
-special tokens and those that stand in the template's source, which misses added tokens that the template builds from
-pieces, and markers of its tool or thinking branches. It drops U+F0000 and U+F0001 from all text (its own marks).
-What it can't guard, `rendering` finds and rejects. This file knows no messages beyond role, content and input.
+Transformers' `sanitize_control_tokens` does the guarding; this file says which tokens to guard. By default it guards
+special tokens and tokens in the template's source, and misses added tokens that the template builds from pieces, and
+markers of its tool or thinking branches. It drops U+F0000 and U+F0001 from all text (its own marks). `rendering` finds
+and rejects what it can't guard. This file knows only the role, content and input of a message.
 """
 
 import copy

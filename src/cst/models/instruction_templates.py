@@ -2,7 +2,8 @@
 
 The file's form is that of Alpaca-LoRA's and Safety-Tuned LLaMAs' prompters: `prompt_input` and `prompt_no_input` are
 Python format strings with `{instruction}` and `{input}`, in which `{{` is a brace; an answer follows `response_split`.
-What `str.format` writes, the chat template writes, to the character; nothing in a file is run. It knows no tokens.
+The chat template writes exactly what `str.format` writes, and nothing in a file is executed. This file doesn't know
+tokens.
 """
 
 import json
@@ -44,7 +45,8 @@ class InstructionTemplate(Record):
         ):
             pieces = _pieces(key, prompt)
             _check_places(key, [name for _, name in pieces if name is not None], places)
-            _check_ending(key, _ending(pieces), self.response_split)
+            last = max(index for index, (_, name) in enumerate(pieces) if name is not None)
+            _check_ending(key, "".join(text for text, _ in pieces[last + 1 :]), self.response_split)
         return self
 
     @property
@@ -116,14 +118,6 @@ def _check_places(key: str, found: Sequence[str], places: Sequence[str]) -> None
     for place in places:
         if place not in found:
             raise ValueError(f"{key} has no {{{place}}}; put it where the {place} goes")
-
-
-def _ending(pieces: _Pieces) -> str:
-    """The text after the last placeholder."""
-    ending = ""
-    for text, name in pieces:
-        ending = ending + text if name is None else ""
-    return ending
 
 
 def _check_ending(key: str, ending: str, split: str) -> None:

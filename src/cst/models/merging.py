@@ -34,7 +34,7 @@ class MergeReport:
 
 
 PROBES = ("Hello!", "Tell me about yourself.", "How do I keep a secret?", "What is two plus three?")
-"""Prompts on which a merge is checked: short, and of no consequence."""
+"""Short, harmless prompts on which a merge is checked."""
 
 PROBE_TOKENS = 24
 """Greedy tokens compared after each probe."""
@@ -53,9 +53,9 @@ def merge_adapter(
     Model and adapter are folders or hub ids. `chat_template` is the template file that the adapter was trained with,
     where that isn't the tokenizer's own: the merged model's tokenizer has it.
 
-    Merged in float32, cast once to the checkpoint's type, read back and compared with model and adapter apart. An
-    adapter that was trained on the model in 4 or 8 bits is merged into its full weights: other ones, so that answers
-    move a little more than the report says.
+    The merge is done in float32, cast once to the checkpoint's type, read back and compared with the unmerged pair. An
+    adapter that was trained on the model in 4 or 8 bits is merged into its full weights, which differ from those it was
+    trained on: answers then change a little more than the report says.
 
     Raises:
         ModelError: Model or adapter can't be loaded, or `out` exists.
@@ -68,7 +68,14 @@ def merge_adapter(
     merged: Any = tuned.merge_and_unload()
     save_model(merged.to(loaded.checkpoint_dtype), loaded.tokenizer, out)
     again = load_model(str(out), dtype="float32", device="cpu")
-    return _report(out, loaded.checkpoint_dtype, before, [_forced(again.model, trace) for trace in before])
+    pairs = [(trace.logps, _forced(again.model, trace).logps) for trace in before]
+    return MergeReport(
+        folder=out,
+        dtype=str(loaded.checkpoint_dtype).removeprefix("torch."),
+        prompts=len(pairs),
+        same_answers=sum(bool((old.argmax(-1) == new.argmax(-1)).all()) for old, new in pairs),
+        largest_difference=max(float((old - new).abs().max()) for old, new in pairs),
+    )
 
 
 @dataclass(frozen=True)
@@ -97,14 +104,3 @@ def _forced(model: nn.Module, trace: _Trace) -> _Trace:
     """The same tokens, with the log-probs that `model` gives them: greedy answers differ iff an argmax does."""
     logits: Tensor = model(input_ids=trace.tokens[None], use_cache=False).logits[0, trace.start - 1 : -1]
     return _Trace(trace.tokens, trace.start, logits.float().log_softmax(-1))
-
-
-def _report(folder: Path, dtype: torch.dtype, before: Sequence[_Trace], after: Sequence[_Trace]) -> MergeReport:
-    pairs = list(zip(before, after, strict=True))
-    return MergeReport(
-        folder=folder,
-        dtype=str(dtype).removeprefix("torch."),
-        prompts=len(pairs),
-        same_answers=sum(bool((a.logps.argmax(-1) == b.logps.argmax(-1)).all()) for a, b in pairs),
-        largest_difference=max(float((a.logps - b.logps).abs().max()) for a, b in pairs),
-    )

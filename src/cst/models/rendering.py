@@ -136,7 +136,7 @@ class Renderer:
         return bos + tokens + opening + (self._responses.encode(self.shape.lead + _plain(prefix)) if prefix else [])
 
     def text(self, messages: Sequence[Message]) -> str:
-        """The prompt as text, for a library that tokenizes by itself: what a text quotes isn't told from the template.
+        """The prompt as text, for a library with its own tokenizer, which can't tell quoted tokens from written ones.
 
         Raises:
             RenderingError: the conversation isn't [system], user, (assistant, user)*; or the template rejects it, or

@@ -1,9 +1,9 @@
 """What a chat template does, found out by rendering it with sentinel words and reading where they come out.
 
-A template is a program that its author documents nowhere. Seven questions decide whether a model can be tuned and
+A template is an undocumented program. Seven questions decide whether a model can be tuned and
 served with it: does it take a system prompt, does it invent one, does it set a turn's input apart, where does a
 response begin, what ends it, do training and generation see the same header, and can plain text forge a header. This
-file answers them from text alone; it knows no token ids except through the `controls` that it is given.
+file answers them from text; the `controls` that it is given are all it knows of tokens.
 """
 
 from collections.abc import Iterable, Sequence

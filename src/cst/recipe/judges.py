@@ -138,6 +138,13 @@ class RubricFile(Record):
     )
 
 
+class PythonJudgeSettings(Record):
+    """A judge of your own, passed in from Python (docs/extending.md)."""
+
+    kind: Literal["python"] = Field(description="A judge passed to `cst.run(..., judges={NAME: ...})`.")
+    name: Text = Field(description="Its NAME there.")
+
+
 class ChatJudgeSettings(Record):
     """A chat model that judges by rubrics (docs/judges.md)."""
 
@@ -169,6 +176,7 @@ class ChatJudgeSettings(Record):
 SingleJudgeSettings: TypeAlias = (
     MiniatureJudgeSettings
     | RefusalPhrasesSettings
+    | PythonJudgeSettings
     | ChatJudgeSettings
     | ClassifierSettings
     | GuardSettings

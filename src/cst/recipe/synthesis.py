@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from cst.recipe.data import FileName
 from cst.recipe.models import BatchSize
-from cst.records import Record, Sampling, Text
+from cst.records import NOT_WRITTEN_IF_EMPTY, Record, Sampling, Text
 from cst.texts import placeholders
 
 Tasks: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1, description="Tasks of the prompts it applies to.")]
@@ -97,6 +97,9 @@ class GateSettings(Record):
         ge=0.5,
         le=1,
         description="Drop prompts this similar to an earlier one (Jaccard of words).",
+    )
+    own: Annotated[tuple[Text, ...], NOT_WRITTEN_IF_EMPTY] = Field(
+        default=(), description="Your own gates, by their names in `cst.run(..., gates={NAME: ...})`; applied last."
     )
     close_to_held_out: float | None = Field(
         default=0.7, gt=0, le=1, description="Drop prompts this similar to a held-out one (Jaccard of words)."

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from cst.records import Record, Text
+from cst.records import NOT_WRITTEN_IF_NONE, Record, Text
 
 OF_DPO = ("loss_type", "beta", "nll_weight", "reference")
 """Settings that only `method: dpo` has."""
@@ -38,6 +38,9 @@ class TrainingSettings(Record):
         default=False,
         exclude_if=_is_off,
         description="sft: take the loss on prompt tokens too.",
+    )
+    loss: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = Field(
+        default=None, description="Your own preference loss, by its name in `cst.run(..., losses={NAME: ...})`."
     )
     loss_type: Literal["sigmoid", "ipo"] = Field(
         default="sigmoid", description="`sigmoid`: DPO (Rafailov et al. 2023); `ipo`: Azar et al. 2023."

@@ -135,6 +135,14 @@ def rate_of(score: Score | None) -> TableCell:
     return Rate(score.rate, score.low, score.high, count, remark, score.interval, counts)
 
 
+def counted_rate(followed: int, n: int, unscored: int, low: float, high: float) -> Rate:
+    """A count of `n` scored answers as a cell, with the bounds that the unscored answers leave open."""
+    total = n + unscored
+    remark = f"between {number(followed / total)} and {number((followed + unscored) / total)}" if unscored else ""
+    count, counts = f"{followed}/{n}, {unscored} unscored", Counts(n, followed, unscored)
+    return Rate(followed / n if n else None, low, high, count, remark, counts=counts)
+
+
 def average_of(scores: Sequence[Score | None]) -> TableCell:
     """The mean of rates, between the means of their bounds: wide enough however the rates hang together."""
     present = [score for score in scores if score is not None]

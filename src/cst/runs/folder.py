@@ -28,6 +28,7 @@ from cst.integrity import (
     reject_changed,
     write_marker,
 )
+from cst.recipe import Recipe
 from cst.runs.workshop import Workshop
 from cst.store import fingerprint, read_json, write_json, writing
 
@@ -168,7 +169,7 @@ def keep_recipe(workshop: Workshop, *, update: bool) -> None:
         RunFolderError: As for `reject_another_recipe`, unless `update` is set.
     """
     if not update:
-        reject_another_recipe(workshop)
+        reject_another_recipe(workshop.recipe, workshop.folder)
     folder, recipe, configurations = workshop.folder, workshop.recipe, workshop.configurations
     write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
     if configurations:
@@ -177,15 +178,15 @@ def keep_recipe(workshop: Workshop, *, update: bool) -> None:
     write_marker(folder, RECIPE, fingerprint(recipe), "made", outputs=written)
 
 
-def reject_another_recipe(workshop: Workshop) -> None:
+def reject_another_recipe(recipe: Recipe, folder: Path) -> None:
     """Make sure that the folder holds no other recipe's run.
 
     Raises:
         RunFolderError: It does, or its recipe.json is damaged.
     """
-    folder, path = workshop.folder, workshop.folder / "recipe.json"
+    path = folder / "recipe.json"
     reject_changed(path)
-    today = workshop.recipe.model_dump(mode="json")
+    today = recipe.model_dump(mode="json")
     before = read_json(path) if path.exists() else today
     if before != today:
         changed = sorted(key for key in {*before, *today} if before.get(key) != today.get(key))

@@ -5,17 +5,17 @@ needs them, so that a stage without a model never loads one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from cst.chat.budget import Budget
 from cst.distribution import version
 from cst.preferences.conditioning import condition_each
-from cst.recipe import Recipe
 from cst.records import Completion, Preference, Prompt, ResponsePair, SafetyConfiguration
 from cst.runs.folder import Outcome, RunFolder, Stage, keep_recipe
+from cst.runs.own import given_of, identities
 from cst.runs.stages.generation import capability_stage, generation_stage, start_model, trained
 from cst.runs.stages.rows import demonstration_file_fingerprints, mixture_stages, origin_of, row_plan, write_rows
 from cst.runs.stages.scores import card_stage, is_sweep, robustness_stage, score_stage, sweep_stage
@@ -25,7 +25,6 @@ from cst.store import RecordFile, read_records, stream_records, write_json, writ
 
 if TYPE_CHECKING:
     from cst.evaluation.scores import CurvePoint
-    from cst.synthesis.planning import Shard
 
 
 Verb: TypeAlias = Literal["synthesize", "condition", "train", "generate", "judge", "score", "report"]
@@ -40,21 +39,16 @@ class Step:
     stage: Stage
 
 
-def run(
-    recipe: Recipe,
-    folder: Path,
+def bring_up_to_date(
+    workshop: Workshop,
     *,
     until: Verb = "report",
     update: bool = False,
-    budget: Budget | None = None,
-    shard: "Shard | None" = None,
     tell: Callable[[str, Outcome], None] = lambda _name, _outcome: None,
 ) -> dict[str, Outcome]:
-    """Bring a run folder up to date, up to and including a verb; what is up to date is left as it is.
+    """Make each stage of a run folder that isn't made yet, up to and including a verb; the workshop is closed after it.
 
-    Each stage's name and outcome is told as it ends. Killed at any moment, the same call goes on to the same files.
-    The calls of all runs in the folder together keep to the budget. With a shard, its share of the training prompts
-    are all there are.
+    Each stage's name and outcome is told as it ends. Killed at any moment, the same call continues to the same files.
 
     Raises:
         BudgetError: The next call might pass the budget; answers so far are kept for a run with a larger one.
@@ -62,17 +56,13 @@ def run(
             `update` isn't set), or another process works in it.
         CstError: A stage's own error; the files of the stages before it are kept.
     """
-    home = RunFolder(folder, update=update)
-    workshop = Workshop(recipe, folder, budget=budget, shard=shard)
-    with home.locked():
+    home = RunFolder(workshop.folder, update=update)
+    with home.locked(), closing(workshop):
         keep_recipe(workshop, update=update)
         outcomes: dict[str, Outcome] = {}
-        try:
-            for step in steps(workshop, until):
-                outcomes[step.stage.name] = home.perform(step.stage)
-                tell(step.stage.name, outcomes[step.stage.name])
-        finally:
-            workshop.close()
+        for step in steps(workshop, until):
+            outcomes[step.stage.name] = home.perform(step.stage)
+            tell(step.stage.name, outcomes[step.stage.name])
         return outcomes
 
 
@@ -133,6 +123,7 @@ def _prompts(workshop: Workshop) -> Stage:
 def _synthesize(workshop: Workshop) -> Stage:
     folder, settings, seed = workshop.folder, workshop.recipe.synthesis, workshop.recipe.seed
     apart = held_out_files(workshop.recipe)
+    own = settings.gates.own if settings is not None else ()
 
     def work() -> None:
         from cst.synthesis.critique import synthesize_in_chunks
@@ -144,14 +135,24 @@ def _synthesize(workshop: Workshop) -> Stage:
         judge = workshop.side_judge
         with RecordFile(folder / "prompts.jsonl", Prompt) as prompts:
             made = synthesize_in_chunks(
-                prompts, chat, settings, chat_models=named, held_out=held_out, judge=judge, seed=seed
+                prompts,
+                chat,
+                settings,
+                chat_models=named,
+                held_out=held_out,
+                judge=judge,
+                gates=[
+                    given_of(workshop.own.gates, name, where="synthesis.gates.own", argument="gates") for name in own
+                ],
+                seed=seed,
             )
             summary = write_chunks(made, folder / "pairs.jsonl", folder / "drops.jsonl")
         write_json(folder / "spending.json", spending(workshop.journal.each_call(), summary))
         write_json(folder / "synthesis.json", summary)
 
     def depends() -> list[object]:
-        return [settings, *workshop.judged_by, *workshop.synthesis_models(), seed]
+        gates = identities(workshop.own.gates, own)
+        return [settings, *workshop.judged_by, *workshop.synthesis_models(), seed, *gates]
 
     inputs = ["prompts.jsonl", *apart]
     return Stage("synthesize", depends, inputs, ["pairs.jsonl", "drops.jsonl", "synthesis.json"], work)

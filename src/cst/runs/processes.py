@@ -9,11 +9,8 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from pathlib import Path
 
-from cst.chat.budget import Budget
 from cst.errors import RunFolderError
-from cst.recipe import Recipe
 from cst.runs.folder import Outcome, RunFolder, reject_another_recipe
 from cst.runs.pipeline import Step, Verb, steps
 from cst.runs.workshop import Workshop
@@ -42,9 +39,7 @@ def leave_the_word() -> None:
         time.sleep(SECONDS_TO_SPEAK)
 
 
-def train_together(
-    recipe: Recipe, folder: Path, verb: Verb, *, update: bool = False, budget: Budget | None = None
-) -> dict[str, Outcome]:
+def train_together(workshop: Workshop, verb: Verb, *, update: bool = False) -> dict[str, Outcome]:
     """Train the recipe's models in this process and its peers; the outcome of each stage of training.
 
     The calls of a judge that evaluates along the training keep to the budget.
@@ -61,8 +56,8 @@ def train_together(
             "`--update` is for one process. Give it to `cst condition`, by itself, first (to `cst train`, if an "
             "adapter of your own has taken the place of a trained one)."
         )
-    home, workshop = RunFolder(folder), Workshop(recipe, folder, budget=budget)
-    reject_another_recipe(workshop)
+    home = RunFolder(workshop.folder)
+    reject_another_recipe(workshop.recipe, workshop.folder)
     _prepare()
     with closing(workshop), home.locked() if is_first() else nullcontext():
         return _train(home, steps(workshop, "train"))

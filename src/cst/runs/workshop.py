@@ -4,7 +4,7 @@ The only place that knows both what a recipe may say and which rooms answer to i
 first asked for, and once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from itertools import chain
@@ -20,8 +20,9 @@ from cst.preferences.sources import Reading, stream_preferences, stream_prompts,
 from cst.preferences.splits import hold_out
 from cst.recipe import Recipe
 from cst.recipe.data import DataFile, PreferenceFile, PromptFile, PromptSource
-from cst.recipe.models import ChatModelSettings
+from cst.recipe.models import ChatModelSettings, LocalChatSettings
 from cst.records import Preference, Prompt, SafetyConfiguration, Sampling, Side
+from cst.runs.own import OwnParts
 from cst.store import fingerprint_of_file
 from cst.synthesis.critique import cast_of
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from cst.synthesis.gates import SideJudge
     from cst.synthesis.planning import Shard
 
+
+NOTHING_OWN = OwnParts()
+"""Nothing of the caller's own: recipes that name Python code or the embedded world are rejected."""
 
 BASE = "base"
 """The start model's name among the models that are scored."""
@@ -53,21 +57,12 @@ def held_out_files(recipe: Recipe) -> tuple[str, ...]:
     return (HELD_OUT_PROMPTS, EVALUATION_PROMPTS) if recipe.training.asks_prompts else (HELD_OUT_PROMPTS,)
 
 
-def model_folder(path: str) -> str:
-    """A model's folder or hub id; the word `miniature` names the one that ships with cst."""
-    if path != "miniature":
-        return path
-    from cst.miniature import model_path
-
-    return str(model_path())
-
-
 @final
 class Workshop:
     """What the stages of one run share: the recipe, its folder, the journal, and models as they are needed.
 
-    All calls of models keep to `budget`. With a `shard`, its share of the training prompts are all there are. `chats`
-    are models of the caller's own that stand in for those of the recipe's `chat_models`, by their names there.
+    All calls of models keep to `budget`. With a `shard`, its share of the training prompts are all there are. `own`
+    are the caller's own parts, by the names that the recipe uses; its chat models stand in for those of `chat_models`.
     """
 
     def __init__(
@@ -77,22 +72,20 @@ class Workshop:
         *,
         budget: Budget | None = None,
         shard: "Shard | None" = None,
-        chats: "Mapping[str, ChatModel] | None" = None,
+        own: OwnParts = NOTHING_OWN,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
         self.shard = shard
         self._budget = budget
-        self._chats = chats or {}
+        self.own = own
         self._opened = ExitStack()
 
     @cached_property
     def configurations(self) -> tuple[SafetyConfiguration, ...]:
         """The recipe's safety configurations."""
         if self.recipe.configurations == "miniature":
-            from cst.miniature.prompts import configurations
-
-            return tuple(configurations())
+            return tuple(self.own.the_world("configurations").configurations())
         return self.recipe.configurations
 
     def configurations_of(self, model: str) -> list[SafetyConfiguration]:
@@ -138,9 +131,8 @@ class Workshop:
     def _read(self, source: PromptSource, *, held_out: bool) -> Iterable[Prompt]:
         if isinstance(source, PromptFile):
             return stream_prompts(source.path, task=source.task, n=source.n, reading=self.reading(source))
-        from cst.miniature.prompts import evaluation_prompts, training_prompts
-
-        draw = evaluation_prompts if held_out else training_prompts
+        world = self.own.the_world("prompts")
+        draw = world.evaluation_prompts if held_out else world.training_prompts
         return draw(source.n, task=source.task, seed=source.seed + self.recipe.seed)
 
     def _prompts_of_held_out_rows(self) -> list[Prompt]:
@@ -187,7 +179,7 @@ class Workshop:
     @cached_property
     def model_path(self) -> str:
         """Where the start model lies."""
-        return model_folder(self.recipe.model.path)
+        return self.own.model_folder(self.recipe.model.path)
 
     @cached_property
     def model_fingerprint(self) -> str:
@@ -241,12 +233,17 @@ class Workshop:
         """Where every model call is written down."""
         return Journal(self.folder / JOURNAL, budget=self._budget)
 
+    def journalled(self, chat: "ChatModel") -> "Journalled":
+        """A chat model whose answers are written to the journal and taken from there."""
+        from cst.chat.journalled import Journalled
+
+        return Journalled(chat, self.journal)
+
     def chat(self, loaded: "LoadedModel", name: str, batch_size: int) -> "Journalled":
         """A model to talk to, whose answers are journalled."""
-        from cst.chat.journalled import Journalled
         from cst.chat.local import LocalChat
 
-        return Journalled(LocalChat(loaded, name=name, batch_size=batch_size), self.journal)
+        return self.journalled(LocalChat(loaded, name=name, batch_size=batch_size))
 
     @cached_property
     def synthesis_cast(self) -> tuple[str | None, ...]:
@@ -277,12 +274,16 @@ class Workshop:
         """What decides the answers of a model that the recipe names in `chat_models`."""
         from cst.models.folders import model_fingerprint
 
-        if name in self._chats:
-            return [name, self._chats[name].fingerprint]
+        if name in self.own.chats:
+            return [name, self.own.chats[name].fingerprint]
         settings = self.recipe.chat_models[name]
         if settings.kind == "endpoint":
             return [name, settings]
-        return [name, settings, model_fingerprint(model_folder(settings.path), chat_template=settings.chat_template)]
+        return [
+            name,
+            settings,
+            model_fingerprint(self.own.model_folder(settings.path), chat_template=settings.chat_template),
+        ]
 
     def chat_model(self, name: str) -> "Journalled":
         """A model that the recipe names in `chat_models`, whose answers are journalled.
@@ -290,12 +291,17 @@ class Workshop:
         Raises:
             RecipeError: There is no such name, or the environment doesn't hold the model's key.
         """
-        from cst.chat.from_recipe import chat_model_of
         from cst.chat.journalled import Journalled
 
-        if name in self._chats:
-            return Journalled(self._chats[name], self.journal)
-        return self._opened.enter_context(chat_model_of(name, self._chat_settings(name), self.journal))
+        if name in self.own.chats:
+            return self.journalled(self.own.chats[name])
+        settings = self._chat_settings(name)
+        if settings.kind == "local":
+            return self.chat(_loaded(settings), name, settings.batch_size)
+        from cst.chat.endpoint import Endpoint
+
+        endpoint = self._opened.enter_context(Endpoint(settings, name=name))
+        return Journalled(endpoint, self.journal, prices=settings.prices)
 
     def loaded_chat_model(self, name: str) -> "tuple[LoadedModel, int]":
         """The weights and the renderer of a model of `chat_models` that runs in this process; and its batch size.
@@ -304,14 +310,12 @@ class Workshop:
             RecipeError: There is no such name, or it is an endpoint.
             ModelError: It can't be loaded.
         """
-        from cst.chat.from_recipe import loaded_of
-
         settings = self._chat_settings(name)
         if settings.kind != "local":
             raise RecipeError(
                 f"chat_models.{name} is an endpoint, whose logits can't be seen. Name one of kind: local."
             )
-        return loaded_of(settings), settings.batch_size
+        return _loaded(settings), settings.batch_size
 
     def _chat_settings(self, name: str) -> ChatModelSettings:
         known = self.recipe.chat_models
@@ -320,7 +324,7 @@ class Workshop:
         settings = known[name]
         if settings.kind == "endpoint":
             return settings
-        return settings.model_copy(update={"path": model_folder(settings.path)})
+        return settings.model_copy(update={"path": self.own.model_folder(settings.path)})
 
     def moderation(self, settings: "ModerationSettings") -> "Journalled":
         """OpenAI's moderation endpoint, whose results are journalled.
@@ -328,10 +332,9 @@ class Workshop:
         Raises:
             RecipeError: The environment doesn't hold a key.
         """
-        from cst.chat.journalled import Journalled
         from cst.chat.moderation import ModerationEndpoint
 
-        return Journalled(self._opened.enter_context(ModerationEndpoint(settings)), self.journal)
+        return self.journalled(self._opened.enter_context(ModerationEndpoint(settings)))
 
     @cached_property
     def judge(self) -> "Judge":
@@ -391,3 +394,15 @@ class Workshop:
         self._opened.close()
         if "journal" in self.__dict__:
             self.journal.close()
+
+
+def _loaded(settings: LocalChatSettings) -> "LoadedModel":
+    from cst.models.loading import load_model
+
+    return load_model(
+        settings.path,
+        dtype=settings.dtype,
+        device=settings.device,
+        system_policy=settings.system_policy,
+        chat_template=settings.chat_template,
+    )

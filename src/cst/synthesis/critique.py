@@ -20,7 +20,7 @@ from cst.recipe.synthesis import ContrastSettings, SelfCritiqueSettings, Synthes
 from cst.records import Drop, Message, Prompt, ResponsePair, Side
 from cst.store import seed_of
 from cst.synthesis.drafts import Asking, Draft, DraftRequest, DraftStep, Made, make_pairs, step_name
-from cst.synthesis.gates import SideJudge, SynthesisSummary, faults_of_set, sound_pairs, summarize
+from cst.synthesis.gates import Gate, SideJudge, SynthesisSummary, faults_of_set, sound_pairs, summarize
 from cst.texts import fill
 
 PROMPTS_AT_ONCE = 10_000
@@ -52,13 +52,15 @@ def synthesize(
     chat_models: Mapping[str, ChatModel] | None = None,
     held_out: Sequence[Prompt] = (),
     judge: SideJudge | None = None,
+    gates: Sequence[Gate] = (),
     seed: int = 0,
 ) -> Synthesis:
     """Make a pair from each prompt, by the method that the settings name for its task.
 
     `chat` has all roles that the settings leave open, and `chat_models` are those that they name. `judge` gates both
     sides of a pair (an original that refuses teaches nothing); None for no such gate. Prompts that are close to one of
-    `held_out`, and pairs with faults, fall out as `settings.gates` says.
+    `held_out`, and pairs with faults, fall out as `settings.gates` says; then those for which one of your own `gates`
+    gives a reason.
 
     Raises:
         DataError: A prompt's task has no method.
@@ -66,7 +68,7 @@ def synthesize(
     """
     chunks = list(
         synthesize_in_chunks(
-            prompts, chat, settings, chat_models=chat_models, held_out=held_out, judge=judge, seed=seed
+            prompts, chat, settings, chat_models=chat_models, held_out=held_out, judge=judge, gates=gates, seed=seed
         )
     )
     return Synthesis(
@@ -82,6 +84,7 @@ def synthesize_in_chunks(
     chat_models: Mapping[str, ChatModel] | None = None,
     held_out: Sequence[Prompt] = (),
     judge: SideJudge | None = None,
+    gates: Sequence[Gate] = (),
     seed: int = 0,
     description: str = "synthesize",
 ) -> Generator[Synthesis]:
@@ -103,7 +106,7 @@ def synthesize_in_chunks(
             _make(method, roles, [Draft(prompt) for prompt in asked if prompt.task in method.tasks], asking)
             for method, roles in zip(settings.methods, casts, strict=True)
         ]
-        pairs, faulty = sound_pairs([pair for some, _ in made for pair in some], settings.gates)
+        pairs, faulty = sound_pairs([pair for some, _ in made for pair in some], settings.gates, gates)
         yield Synthesis(tuple(pairs), (*drops, *(drop for _, some in made for drop in some), *faulty))
 
 

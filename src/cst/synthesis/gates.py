@@ -28,6 +28,10 @@ class SynthesisSummary(Record):
     drops: dict[str, int]
 
 
+Gate: TypeAlias = Callable[[ResponsePair], str | None]
+"""A user's own gate: from a pair to the reason for which it is dropped, or None."""
+
+
 def unfit(reply: ChatReply, what: str) -> str | None:
     """The reason why a reply can't be used at all, or None."""
     if reply.finish_reason == "content_filter":
@@ -80,8 +84,10 @@ def _are_alike(first: str, second: str, threshold: float | None) -> bool:
     return threshold is not None and likeness(first, second) >= threshold
 
 
-def sound_pairs(pairs: Sequence[ResponsePair], settings: GateSettings) -> tuple[list[ResponsePair], list[Drop]]:
-    """The pairs without a fault, and the others as drops, each for the first of its faults."""
+def sound_pairs(
+    pairs: Sequence[ResponsePair], settings: GateSettings, own: Sequence[Gate] = ()
+) -> tuple[list[ResponsePair], list[Drop]]:
+    """The pairs without a fault, and the others as drops, each for the first of its faults; `own` gates come last."""
     reasons = [
         faults_of_pair(
             pair.prompt.text,
@@ -91,6 +97,7 @@ def sound_pairs(pairs: Sequence[ResponsePair], settings: GateSettings) -> tuple[
             original_finish_reason=None if pair.prompt.original is not None else pair.original_finish_reason,
             revised_finish_reason=pair.revised_finish_reason,
         )
+        or [reason for gate in own if (reason := gate(pair))]
         for pair in pairs
     ]
     drops = [_drop(pair, found[0]) for pair, found in zip(pairs, reasons, strict=True) if found]

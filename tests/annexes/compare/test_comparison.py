@@ -6,6 +6,8 @@ from run_for_evaluation import write_run
 
 from cst.annexes.compare import (
     Comparison,
+    capabilities_table,
+    capability_differences_table,
     compare_runs,
     differences_table,
     different,
@@ -13,14 +15,14 @@ from cst.annexes.compare import (
     runs_table,
     side_by_side,
 )
-from cst.annexes.compare.capabilities import (
+from cst.annexes.compare.runs import (
     CapableRun,
-    capabilities_table,
+    ComparedRun,
     capability_differences,
-    capability_differences_table,
+    differences,
     independent,
+    read_runs,
 )
-from cst.annexes.compare.runs import ComparedRun, differences, read_runs
 from cst.evaluation.capability import CapabilityAnswer, capability_scores
 from cst.reporting.evidence import read_evidence
 from cst.reporting.tables import NOT_MEASURED, Difference, Heading, Rate, Table

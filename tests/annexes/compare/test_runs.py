@@ -5,8 +5,7 @@ import pytest
 from made_for_evaluation import CONFIGURATIONS, completion, prompt, verdicts
 from run_for_evaluation import write_run
 
-from cst.annexes.compare.capabilities import independent
-from cst.annexes.compare.runs import ScoredRun, cautions, cell_of, differences, named, pairs_of, read_runs
+from cst.annexes.compare.runs import ScoredRun, cautions, cell_of, differences, independent, named, pairs_of, read_runs
 from cst.errors import DataError, RunFolderError
 from cst.evaluation.comparisons import compare
 from cst.evaluation.scores import by_cell, outcomes, score

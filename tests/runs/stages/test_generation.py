@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from local_tasks import write_tasks
 
+from cst.doors import open_workshop, run
 from cst.errors import DataError, RecipeError
 from cst.recipe.evaluation import Arm
 from cst.recipe.reading import parse_recipe
 from cst.records import Prompt
-from cst.runs.pipeline import run
 from cst.runs.stages.generation import asked_in, capability_prompts, capability_sets, planned, reject_unaskable
 from cst.runs.workshop import HELD_OUT_PROMPTS, Workshop
 from cst.store import write_records
@@ -39,7 +39,7 @@ def test_an_arm_asks_the_first_prompts_of_each_of_its_tasks_in_order():
 def test_an_arm_puts_prompts_as_it_says(tmp_path):
     neutral, unknown = "neutral_system_prompts: [Hi.]", "unknown_system_prompts: [Rhyme.]"
     text = f"name: t\nmodel: {{path: miniature}}\nconfigurations: miniature\ngeneration: {{{neutral}, {unknown}}}"
-    shop = Workshop(parse_recipe(text, where="try.yaml"), tmp_path)
+    shop = open_workshop(parse_recipe(text, where="try.yaml"), tmp_path)
     asked = [Prompt(id="p", text="Why?", task="harmless")]
 
     def plan(**arm):
@@ -70,7 +70,7 @@ def test_what_a_template_can_not_say_is_refused(tmp_path, arm, system_policy, sa
     arms = f"generation: {{arms: [{{{arm}}}], unknown_system_prompts: [Rhyme.]}}\n"
     policy = f"chat_template: {ALPACA}, system_policy: {system_policy}"
     text = INSTRUCTED.replace(f"chat_template: {ALPACA}", policy) + SAFE + arms
-    shop = Workshop(parse_recipe(text, where="try.yaml"), tmp_path)
+    shop = open_workshop(parse_recipe(text, where="try.yaml"), tmp_path)
     write_records(tmp_path / HELD_OUT_PROMPTS, [Prompt(id="p", text="Why?", task="harmless")])
 
     if says is None:
@@ -90,7 +90,7 @@ def test_nothing_is_tuned_whose_held_out_prompts_can_not_be_asked(tmp_path):
 
 
 def workshop(tmp_path, text: str) -> Workshop:
-    return Workshop(parse_recipe(f"name: try\nmodel: {{path: miniature}}\n{text}", where="try.yaml"), tmp_path)
+    return open_workshop(parse_recipe(f"name: try\nmodel: {{path: miniature}}\n{text}", where="try.yaml"), tmp_path)
 
 
 @pytest.mark.parametrize(

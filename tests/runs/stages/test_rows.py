@@ -4,19 +4,19 @@ import json
 
 import pytest
 
-from cst.commands.console import bring, check, export
+from cst.commands.console import bring
+from cst.commands.rows import export
+from cst.commands.verbs import check
+from cst.doors import open_workshop, run
 from cst.errors import DataError, RecipeError, RunFolderError
 from cst.miniature.prompts import configurations, training_prompts
 from cst.preferences.conditioning import condition
 from cst.preferences.exports import export_preferences
 from cst.preferences.mixtures import PartRows
 from cst.preferences.selection import TaskRows
-from cst.preferences.sources import Reading
 from cst.recipe.reading import parse_recipe
 from cst.records import Demonstration, Preference, Prompt, ResponsePair, Score
-from cst.runs.pipeline import run
 from cst.runs.stages.rows import planned_rows
-from cst.runs.workshop import Workshop
 from cst.store import read_json, read_records, write_records
 
 SMALL = """
@@ -66,7 +66,7 @@ def test_a_recipe_that_holds_out_a_share_of_its_rows_runs_to_its_report(tmp_path
 def test_what_a_check_tells_is_what_a_run_does(tmp_path, rows):
     text = "preferences: {path: rows.jsonl, held_out_share: 0.2}\nmixing: {harmless: 1, over_refusal: 1}\n"
     split, home = recipe(text, tmp_path), tmp_path / "run"
-    held_out, harmless, _ = planned_rows(Workshop(split, home))
+    held_out, harmless, _ = planned_rows(open_workshop(split, home))
     run(split, home, until="condition")
     (counts, _) = read_json(home / "preferences/cst.counts.json")
 
@@ -99,7 +99,7 @@ def test_rows_that_ask_a_prompt_of_the_held_out_file_are_not_trained_on(tmp_path
 def test_training_prompts_are_split_too_and_the_seed_draws_others(tmp_path):
     text = "prompts: {training: [{kind: file, path: p.txt}], held_out_share: 0.3}\nseed: "
     (tmp_path / "p.txt").write_text("\n".join(f"alpha{k} beta{k} gamma{k}" for k in range(100)))
-    shops = [Workshop(recipe(f"{text}{seed}", tmp_path), tmp_path / "run") for seed in (0, 0, 1)]
+    shops = [open_workshop(recipe(f"{text}{seed}", tmp_path), tmp_path / "run") for seed in (0, 0, 1)]
     (training, held_out), again, other = ((list(asked), apart) for asked, apart in (shop.prompts() for shop in shops))
 
     assert len(training) + len(held_out) == 100
@@ -118,7 +118,7 @@ def test_pairs_are_mixed_for_each_model_by_the_tasks_that_it_speaks_of(tmp_path)
 
     assert safe == [{"task": "harmless", "rows": 8, "held_out": 0, "left_out": 0}]
     assert [row["left_out"] for row in both] == [8, 0]
-    assert planned_rows(Workshop(mixed, tmp_path)) == [
+    assert planned_rows(open_workshop(mixed, tmp_path)) == [
         "mixing: harmless 50.0% of the rows", "mixing: truthfulness 50.0% of the rows"
     ]  # fmt: skip
 
@@ -133,7 +133,7 @@ def test_a_model_is_trained_on_the_rows_of_the_configurations_that_it_names(tmp_
     assert {row.configuration for row in made["safe"]} == {"harmless"}
     assert {row.system_prompt for row in made["safe"]} <= set(configurations()[0].wordings)
     assert len(made["both"]) == len(made["all"]) == 2 * len(made["safe"]) == len(rows)
-    told = planned_rows(Workshop(named, tmp_path))
+    told = planned_rows(open_workshop(named, tmp_path))
     assert told[1:3] == [
         f"safe: {task}: 40 of 40 rows to train on (0 held out, 0 left out by the mix)" for task in TASKS
     ]
@@ -174,7 +174,7 @@ def test_a_model_whose_tasks_have_no_weight_is_refused_and_not_trained_on_all_ro
         ("mixing: {a: .inf}", "mixing.a"),
         (
             "synthesis: {methods: [{kind: contrast, tasks: [t]}]}\nmixing: {a: 1}",
-            r"\['a'\], and synthesis makes .* \['t'\]",
+            r"\['a'\], but synthesis makes .* \['t'\]",
         ),
         ("synthesis: {methods: [{kind: contrast, tasks: [t, u]}]}\nmixing: {t: 1}", "give each of these a weight"),
     ],
@@ -302,10 +302,8 @@ def test_a_model_s_rows_are_exported_in_the_columns_of_another_tool(folder):
     export(
         str(folder / "run/demonstrations/safety-0.jsonl"),
         folder / "out.json",
-        "instruction-output",
-        Reading(),
+        format="instruction-output",
         plain=True,
-        as_json=False,
     )
     written, original = (json.loads((folder / name).read_text()) for name in ("out.json", "things.json"))
 

@@ -7,7 +7,8 @@ import pytest
 from made_for_evaluation import CONFIGURATIONS
 from run_for_evaluation import answers
 
-from cst.commands.looking import LabelReading, make_card
+from cst.commands.reports import LabelReading, make_card
+from cst.doors import open_workshop
 from cst.errors import DataError, RecipeError
 from cst.evaluation.robustness import LengthMatchedScore
 from cst.evaluation.sweep import Sweep
@@ -76,7 +77,7 @@ def test_the_card_holds_what_the_judge_is_and_what_it_was_tried_on(home, labelle
 
 def test_scores_are_corrected_where_the_card_knows_the_task(home, labelled):
     write_json(home / CARD, make_card(labelled, recipe(), home, LabelReading(), positive=Side.ORIGINAL))
-    raw_and_corrected = list(zip(scored(Workshop(recipe(), home)), read_json(home / "scores.json"), strict=True))
+    raw_and_corrected = list(zip(scored(open_workshop(recipe(), home)), read_json(home / "scores.json"), strict=True))
 
     assert all((c["followed"], c["n"], c["model"]) == (s["followed"], s["n"], s["model"]) for c, s in raw_and_corrected)
     for corrected, score in raw_and_corrected:
@@ -87,7 +88,7 @@ def test_scores_are_corrected_where_the_card_knows_the_task(home, labelled):
 
 
 def test_without_a_card_scores_stay_raw_and_the_report_says_that_there_is_none(home):
-    workshop = Workshop(recipe(), home)
+    workshop = open_workshop(recipe(), home)
     assert not has_card(workshop)
     RunFolder(home).perform(score_stage(workshop))
     render_report(home)
@@ -101,7 +102,7 @@ def test_without_a_card_scores_stay_raw_and_the_report_says_that_there_is_none(h
 
 def test_the_report_shows_the_card_and_the_corrected_scores(home, labelled):
     write_json(home / CARD, make_card(labelled, recipe(), home, LabelReading(), positive=Side.ORIGINAL))
-    scored(Workshop(recipe(), home))
+    scored(open_workshop(recipe(), home))
     report = render_report(home)
 
     assert report.tables[-1].title == "Scores corrected for the judge's errors"
@@ -112,7 +113,7 @@ def test_the_report_shows_the_card_and_the_corrected_scores(home, labelled):
 
 
 def test_a_new_card_has_scores_made_again(home, labelled):
-    workshop, folder = Workshop(recipe(), home), RunFolder(home)
+    workshop, folder = open_workshop(recipe(), home), RunFolder(home)
     assert folder.perform(score_stage(workshop)) == "made"
     assert folder.perform(score_stage(workshop)) == "done before"
     write_json(home / CARD, make_card(labelled, recipe(), home, LabelReading(), positive=Side.ORIGINAL))
@@ -124,13 +125,13 @@ def test_the_card_of_another_judge_is_refused(home, labelled):
     write_json(home / CARD, other)
 
     with pytest.raises(RecipeError, match="is the card of miniature with the settings"):
-        card_of(Workshop(recipe(), home))
+        card_of(open_workshop(recipe(), home))
 
 
 def test_the_recipes_card_is_brought_into_the_folder(home, labelled, tmp_path):
     path = tmp_path / "kept" / "card.json"
     carded = recipe(judge_card=path)
-    workshop = Workshop(carded, home)
+    workshop = open_workshop(carded, home)
     write_json(path, make_card(labelled, carded, home, LabelReading(), positive=Side.ORIGINAL))
 
     assert [step.stage.name for step in steps(workshop, "score")][-5:] == [
@@ -142,7 +143,7 @@ def test_the_recipes_card_is_brought_into_the_folder(home, labelled, tmp_path):
 
 def test_a_card_that_the_recipe_names_and_that_is_not_there_is_missed(home):
     with pytest.raises(DataError, match=r"no file .*card\.json"):
-        RunFolder(home).perform(card_stage(Workshop(recipe(judge_card=Path("card.json")), home)))
+        RunFolder(home).perform(card_stage(open_workshop(recipe(judge_card=Path("card.json")), home)))
 
 
 def test_a_recipe_without_judge_has_none_to_make_a_card_of(home, labelled):
@@ -183,7 +184,7 @@ def answered(folder, names) -> None:
 
 def test_a_run_with_two_configurations_has_a_switch_rate_and_matched_scores(tmp_path):
     answered(tmp_path, NAMES)
-    robustness_stage(Workshop(parse_recipe(RECIPE_OF_ROBUSTNESS, where="here"), tmp_path)).work()
+    robustness_stage(open_workshop(parse_recipe(RECIPE_OF_ROBUSTNESS, where="here"), tmp_path)).work()
 
     (rate,) = [Score.model_validate(value) for value in read_json(tmp_path / "switch_rates.json")]
     matched = [LengthMatchedScore.model_validate(value) for value in read_json(tmp_path / "length_matched.json")]
@@ -194,7 +195,7 @@ def test_a_run_with_two_configurations_has_a_switch_rate_and_matched_scores(tmp_
 
 def test_with_one_configuration_there_is_nothing_to_switch(tmp_path):
     answered(tmp_path, NAMES[:1])
-    robustness_stage(Workshop(parse_recipe(RECIPE_OF_ROBUSTNESS, where="here"), tmp_path)).work()
+    robustness_stage(open_workshop(parse_recipe(RECIPE_OF_ROBUSTNESS, where="here"), tmp_path)).work()
 
     assert [read_json(tmp_path / f"{name}.json") for name in ("switch_rates", "switch_tests", "length_matched")] == [
         [], [], [],
@@ -217,7 +218,7 @@ SIDES = {"base": Side.ORIGINAL, "safety-0": Side.ORIGINAL, "safety-100": Side.RE
 
 
 def workshop(folder: Path, text: str = RECIPE_OF_SWEEP) -> Workshop:
-    return Workshop(parse_recipe(text, where="here"), folder)
+    return open_workshop(parse_recipe(text, where="here"), folder)
 
 
 def answered_of_sweep(folder: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import cst
+from cst.doors import open_workshop
 from cst.errors import RecipeError
 from cst.evaluation.scores import CurvePoint
 from cst.miniature.system_prompts import S1
@@ -12,7 +13,7 @@ from cst.recipe.reading import parse_recipe
 from cst.recipe.training import TrainingSettings
 from cst.records import Prompt
 from cst.runs.stages.training import held_out_of, set_apart
-from cst.runs.workshop import EVALUATION_PROMPTS, Workshop
+from cst.runs.workshop import EVALUATION_PROMPTS
 from cst.store import read_json, read_records, write_records
 from cst.training.meters import StepMetrics
 
@@ -68,7 +69,7 @@ def test_a_task_of_which_nothing_would_be_left_is_named(tasks, task):
 
 def test_every_configuration_that_speaks_is_asked_and_those_trained_on_decide(tmp_path):
     write_records(tmp_path / EVALUATION_PROMPTS, prompts(harmless=2))
-    workshop = Workshop(recipe(tmp_path), tmp_path)
+    workshop = open_workshop(recipe(tmp_path), tmp_path)
     asked = held_out_of(workshop, "dpo")
     assert [each.name for each in asked.configurations] == ["harmless", "uncensored"]
     assert asked.decisive == {"harmless"}
@@ -93,14 +94,14 @@ judge: {kind: miniature}
 
 def test_supervised_tuning_is_evaluated_on_prompts_that_bring_no_system_prompt(tmp_path):
     write_records(tmp_path / EVALUATION_PROMPTS, prompts(harmless=2))
-    asked = held_out_of(Workshop(recipe(tmp_path, SUPERVISED), tmp_path), "sft")
+    asked = held_out_of(open_workshop(recipe(tmp_path, SUPERVISED), tmp_path), "sft")
 
     assert (asked.decisive, asked.own_or_none) == ({"safe"}, True)
 
 
 def test_by_the_loss_alone_no_prompts_are_set_apart(tmp_path):
     by_loss = recipe(tmp_path, SUPERVISED, "training.metric_for_best_model=eval_loss")
-    assert held_out_of(Workshop(by_loss, tmp_path), "sft") is None
+    assert held_out_of(open_workshop(by_loss, tmp_path), "sft") is None
     for each, files in ((by_loss, 1), (recipe(tmp_path, SUPERVISED), 2)):
         cst.run(each, tmp_path / f"run{files}", until="synthesize")
         held_out = read_records(tmp_path / f"run{files}/held_out_prompts.jsonl", Prompt)
@@ -111,7 +112,7 @@ def test_by_the_loss_alone_no_prompts_are_set_apart(tmp_path):
 
 def test_a_model_that_none_of_the_tasks_is_about_is_named(tmp_path):
     write_records(tmp_path / EVALUATION_PROMPTS, prompts(truthfulness=2))
-    workshop = Workshop(recipe(tmp_path, RECIPE.replace("[harmless, honest]", "[harmless]")), tmp_path)
+    workshop = open_workshop(recipe(tmp_path, RECIPE.replace("[harmless, honest]", "[harmless]")), tmp_path)
     with pytest.raises(RecipeError, match=r"models\.dpo is trained on \['harmless'\], and none of these speaks of"):
         held_out_of(workshop, "dpo")
 

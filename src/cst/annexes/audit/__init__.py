@@ -1,20 +1,23 @@
-"""A file in, an `Audit` out. The file is read row by row, and once more where a tokenizer is to be asked."""
+"""Audits of data files: a file in, an `Audit` out.
+
+The file is read row by row, and a second time where a tokenizer is to render the rows.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from cst.annexes.audit.findings import (
     SHORTCUT,
     RowFacts,
-    facts_of_preference,
-    facts_of_prompt,
+    facts_of,
     findings,
     lengths,
     mirrored,
     shortcuts,
+    tokens,
 )
 from cst.annexes.audit.record import (
     EXAMPLES,
@@ -22,8 +25,6 @@ from cst.annexes.audit.record import (
     BadRows,
     Finding,
     Kind,
-    LengthShortcut,
-    Share,
     SystemPrompts,
     beginning,
     share,
@@ -43,12 +44,12 @@ FoundPrompt: TypeAlias = Found[Prompt]
 FoundPreference: TypeAlias = Found[Preference]
 
 ROWS_LOOKED_AT = 100
-"""Rows in which a file's kind and columns are looked for."""
+"""The rows that decide a file's kind and columns."""
 
 
 @dataclass
 class _Read:
-    """What was read so far; of bad rows, only the first are kept."""
+    """What was read so far; only the first bad rows are kept."""
 
     good: list[RowFacts] = field(default_factory=list[RowFacts])
     n_bad: int = 0
@@ -86,8 +87,6 @@ def audit(
     made = _audit(source, kind, columns, read, known)
     if tokenizer is None or not read.good:
         return made
-    from cst.annexes.audit.tokens import tokens
-
     again = (each for each in records_in(source, kind, reading) if isinstance(each, Found))
     return made.model_copy(update={"tokens": tokens(again, tokenizer, max_length)})
 
@@ -96,6 +95,11 @@ def _audit(source: Source, kind: Kind, columns: tuple[str, ...], read: _Read, he
     good, of_pairs = read.good, kind == "preferences"
     is_mirrored = mirrored(good)
     by_length = shortcuts(good, is_mirrored) if of_pairs else []
+    # Not a fault by itself: in safety data one of the two answers should refuse.
+    refusals = {
+        name: sum(row.refuses[side] for row in good)
+        for side, name in enumerate(("chosen", "rejected") if of_pairs else ())
+    }
     return Audit(
         source=str(source),
         kind=kind,
@@ -107,15 +111,22 @@ def _audit(source: Source, kind: Kind, columns: tuple[str, ...], read: _Read, he
         tasks=dict(Counter(row.task for row in good).most_common()),
         system_prompts=_system_prompts(good),
         mirrored=share(sum(is_mirrored), len(good)) if of_pairs else None,
-        refusals=_refusals(good) if of_pairs else {},
+        refusals={name: share(count, len(good)) for name, count in refusals.items()},
         lengths=tuple(lengths(good)),
         shortcuts=tuple(by_length),
-        findings=(*findings(good, kind, held_out), *_by_length(by_length)),
+        findings=(
+            *findings(good, kind, held_out),
+            *(
+                Finding(fault=f"length gives the preferred answer away: {each.group}", rows=each.right, places=())
+                for each in by_length
+                if each.right.low > SHORTCUT
+            ),
+        ),
     )
 
 
 def _kind_and_columns(source: Source, format: str | None) -> tuple[Kind, tuple[str, ...]]:
-    """Whether rows are preferences, by the format that is named or the first rows; and the columns of these."""
+    """Whether rows are preferences, by the named format or the first rows, and the columns of the first rows."""
     rows = [each.row for each in islice(read_rows(source), ROWS_LOOKED_AT) if isinstance(each, FoundRow)]
     columns = tuple(dict.fromkeys(column for row in rows for column in row))
     if format is not None:
@@ -134,7 +145,7 @@ def _is_preference(row: Mapping[str, object]) -> bool:
 
 
 def records_in(source: Source, kind: Kind, reading: Reading) -> Iterator[FoundPrompt | FoundPreference | BadRow]:
-    """Every row as what the file holds, or with the reason why it is none."""
+    """Every row as a prompt or preference, or as a bad row with the reason."""
     return preferences_in(source, reading=reading) if kind == "preferences" else prompts_in(source, reading=reading)
 
 
@@ -147,15 +158,8 @@ def _read(rows: Iterable[FoundPrompt | FoundPreference | BadRow]) -> _Read:
         else:
             read.unread |= each.unread
             read.formats[each.format] += 1
-            read.good.append(_facts(each))
+            read.good.append(facts_of(each))
     return read
-
-
-def _facts(found: FoundPrompt | FoundPreference) -> RowFacts:
-    # Found is generic, and isinstance can't see of what.
-    if isinstance(found.record, Preference):
-        return facts_of_preference(cast(FoundPreference, found))
-    return facts_of_prompt(cast(FoundPrompt, found))
 
 
 def _texts(source: Source) -> list[str]:
@@ -170,17 +174,3 @@ def _system_prompts(rows: Sequence[RowFacts]) -> SystemPrompts:
         rows_without=len(rows) - counted.total(),
         most_frequent=tuple((beginning(text), count) for text, count in counted.most_common(EXAMPLES)),
     )
-
-
-def _refusals(rows: Sequence[RowFacts]) -> dict[str, Share]:
-    """Which answers begin as refusals: no fault of a row by itself, because in safety data one of the two should."""
-    sides = enumerate(("chosen", "rejected"))
-    return {name: share(sum(row.refuses[side] for row in rows), len(rows)) for side, name in sides}
-
-
-def _by_length(found: Sequence[LengthShortcut]) -> list[Finding]:
-    return [
-        Finding(fault=f"length gives the preferred answer away: {each.group}", rows=each.right, places=())
-        for each in found
-        if each.right.low > SHORTCUT
-    ]

@@ -1,16 +1,20 @@
-"""What an audit keeps of each row, and what it finds wrong with rows, alone and among one another."""
+"""What an audit keeps of each row, and what it finds wrong with rows: alone, among one another, and as tokens."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from statistics import quantiles
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Any
 
-from cst.annexes.audit.record import EXAMPLES, Finding, Kind, Lengths, LengthShortcut, beginning, share
+from cst.annexes.audit.record import Finding, Kind, Lengths, LengthShortcut, Tokens, beginning, finding, share
+from cst.errors import RenderingError
+from cst.miniature import model_folder
 from cst.near_duplicates import near_duplicate_groups, nearest_known
 from cst.preferences.sources import Found
 from cst.recipe.synthesis import GateSettings
-from cst.records import Preference, Prompt
+from cst.records import Message, Preference, Prompt
+from cst.store import read_json
 from cst.texts import (
     ends_mid_sentence,
     has_persona_artefact,
@@ -20,15 +24,18 @@ from cst.texts import (
     text_of_turns,
 )
 
+if TYPE_CHECKING:
+    from cst.models.rendering import Renderer
+
 DEFAULTS = GateSettings()
-"""Thresholds are those of synthesis, as shipped."""
+"""The thresholds are the defaults of synthesis."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
-    """One row. `lengths` are in characters, by column; of a prompt's row, `refuses` and `answers` are empty.
+    """One row. `lengths` are in characters, by column; for a prompt, `faults`, `answers` and `refuses` are empty.
 
-    `answers` are hashes of chosen and rejected, `refuses` says of each whether it begins as a refusal.
+    `answers` are hashes of chosen and rejected, `refuses` says for each whether it begins as a refusal.
     """
 
     place: str
@@ -54,57 +61,34 @@ PAIR_FAULTS: Mapping[str, Callable[[Preference, str], bool]] = {
         likeness(row.chosen, row.rejected) >= (DEFAULTS.nearly_equal or 1)
     ),
 }
-"""Faults of a preference row by itself; what only several rows show is told in `findings`."""
+"""Faults of a preference row by itself; `findings` adds those that only several rows show."""
 
 BOTH_REFUSE = "chosen and rejected both refuse"
 
 
-def facts_of_prompt(found: Found[Prompt]) -> RowFacts:
-    """What is kept of a prompt."""
-    prompt, asked = found.record, text_of_turns(found.record)
-    return RowFacts(
-        place=found.place,
-        identity=prompt.id,
-        task=sys.intern(prompt.task),
-        configuration="",
-        system_prompt=_kept_once(prompt.system_prompt),
-        asked=asked,
-        lengths={"system prompt": len(prompt.system_prompt or ""), "prompt": len(asked)},
-    )
-
-
-def facts_of_preference(found: Found[Preference]) -> RowFacts:
-    """What is kept of a preference row."""
-    row, asked = found.record, text_of_turns(found.record)
-    refuses = (refusal_phrase(row.chosen) is not None, refusal_phrase(row.rejected) is not None)
-    faults = [fault for fault, is_there in PAIR_FAULTS.items() if is_there(row, asked)]
-    return RowFacts(
-        place=found.place,
-        identity=row.id,
-        task=sys.intern(row.task),
-        configuration=sys.intern(row.configuration),
-        system_prompt=_kept_once(row.system_prompt),
-        asked=asked,
-        lengths={
-            "system prompt": len(row.system_prompt or ""),
-            "prompt": len(asked),
-            "chosen": len(row.chosen),
-            "rejected": len(row.rejected),
-        },
+def facts_of(found: Found[Prompt] | Found[Preference]) -> RowFacts:
+    """What is kept of a row. Texts that many rows share are interned: a system prompt may be long."""
+    record, asked = found.record, text_of_turns(found.record)
+    system_prompt = record.system_prompt and sys.intern(record.system_prompt)
+    lengths = {"system prompt": len(system_prompt or ""), "prompt": len(asked)}
+    common = RowFacts(found.place, record.id, sys.intern(record.task), "", system_prompt, asked, lengths)
+    if isinstance(record, Prompt):
+        return common
+    refuses = (refusal_phrase(record.chosen) is not None, refusal_phrase(record.rejected) is not None)
+    faults = [fault for fault, is_there in PAIR_FAULTS.items() if is_there(record, asked)]
+    return replace(
+        common,
+        configuration=sys.intern(record.configuration),
+        lengths={**lengths, "chosen": len(record.chosen), "rejected": len(record.rejected)},
         faults=(*faults, *([BOTH_REFUSE] if all(refuses) else [])),
-        answers=(hash(row.chosen), hash(row.rejected)),
+        answers=(hash(record.chosen), hash(record.rejected)),
         refuses=refuses,
     )
 
 
-def _kept_once(text: str | None) -> str | None:
-    """The text, the same object for all rows: a hundred thousand rows may have one long system prompt."""
-    return None if text is None else sys.intern(text)
-
-
 SHORTCUT = 0.8
-"""A rule by length that gets more of a group's pairs right than this, with its whole interval, is a fault. "Long if
-uncensored, short if harmless" gets 94 % of the paper's released pairs right; 50 % is chance."""
+"""A rule by length is a fault where the whole interval of the share of pairs that it gets right lies above this. "Long
+if uncensored, short if harmless" gets 94 % of the paper's released pairs right; 50 % is chance."""
 
 
 def lengths(rows: Sequence[RowFacts]) -> list[Lengths]:
@@ -135,10 +119,10 @@ class LengthRule:
 
 
 def best_rule(differences: Sequence[int]) -> LengthRule:
-    """The rule that gets most pairs right; a difference is the chosen answer's length less the rejected one's.
+    """The rule that gets most pairs right; a difference is the length of the chosen answer less the rejected one's.
 
-    Thresholds run over all |differences|, and one below them (always the longer, or always the shorter). Answers of
-    equal length are got wrong by every rule that needs a difference: they count as half a pair, rounded down.
+    The thresholds are all |differences|, and one below them (always the longer, or always the shorter). Every rule
+    needs a difference, so a pair of equal lengths counts as half right; the sum is rounded down.
     """
     ties = differences.count(0)
     decided = sorted((abs(each), each > 0) for each in differences if each)
@@ -178,49 +162,48 @@ def _shortcut(group: str, differences: Sequence[int]) -> LengthShortcut:
 
 
 def findings(rows: Sequence[RowFacts], kind: Kind, held_out: Sequence[str] | None) -> list[Finding]:
-    """Every fault that was looked for, those that were not found too; `held_out` are texts not to be trained on."""
-    of_pairs = _faults_of_pairs(rows) if kind == "preferences" else []
-    same = _repeats((row.system_prompt, row.asked, *row.answers) for row in rows)
-    found = [
-        *of_pairs,
-        finding("the same as an earlier row", rows, same),
-        finding("id stands twice", rows, _repeats((row.identity,) for row in rows)),
-        finding("prompt near an earlier row's", rows, _near_earlier(rows)),
-    ]
+    """Every fault that was looked for, found or not; `held_out` are texts not to be trained on."""
+    found: dict[str, list[RowFacts]] = {}
+    if kind == "preferences":
+        found = {fault: [row for row in rows if fault in row.faults] for fault in (*PAIR_FAULTS, BOTH_REFUSE)}
+        found["reversed under the same system prompt"] = _contradictions(rows)
+    found["the same as an earlier row"] = _repeats(rows, lambda row: (row.system_prompt, row.asked, *row.answers))
+    found["id stands twice"] = _repeats(rows, lambda row: row.identity)
+    found["prompt near an earlier row's"] = _near_earlier(rows)
     if held_out is not None:
-        found.append(finding("prompt near a held-out one", rows, _near_held_out(rows, held_out)))
-    return found
+        found["prompt near a held-out one"] = _near_held_out(rows, held_out)
+    return [finding(fault, [row.place for row in having], len(rows)) for fault, having in found.items()]
 
 
-def finding(fault: str, rows: Sequence[RowFacts], indices: Sequence[int]) -> Finding:
-    """A fault of the rows with these indices."""
-    places = tuple(rows[index].place for index in indices[:EXAMPLES])
-    return Finding(fault=fault, rows=share(len(indices), len(rows)), places=places)
-
-
-def _faults_of_pairs(rows: Sequence[RowFacts]) -> list[Finding]:
-    alone = {
-        fault: [index for index, row in enumerate(rows) if fault in row.faults] for fault in (*PAIR_FAULTS, BOTH_REFUSE)
-    }
-    among = {"reversed under the same system prompt": _contradictions(rows)}
-    return [finding(fault, rows, indices) for fault, indices in (alone | among).items()]
-
-
-def _repeats(keys: Iterable[tuple[object, ...]]) -> list[int]:
-    """Indices of keys that stood before."""
-    seen: set[tuple[object, ...]] = set()
-    found: list[int] = []
-    for index, key in enumerate(keys):
-        if key in seen:
-            found.append(index)
-        seen.add(key)
-    return found
-
-
-def _contradictions(rows: Sequence[RowFacts]) -> list[int]:
+def _contradictions(rows: Sequence[RowFacts]) -> list[RowFacts]:
     """Rows whose pair also stands in the other order under the same system prompt: nothing can tell the two apart."""
     orders = {(row.system_prompt, row.asked, *row.answers) for row in rows}
-    return [i for i, row in enumerate(rows) if (row.system_prompt, row.asked, *reversed(row.answers)) in orders]
+    return [row for row in rows if (row.system_prompt, row.asked, *reversed(row.answers)) in orders]
+
+
+def _repeats(rows: Sequence[RowFacts], key: Callable[[RowFacts], object]) -> list[RowFacts]:
+    """Rows whose key an earlier row has."""
+    first: dict[object, RowFacts] = {}
+    return [row for row in rows if first.setdefault(key(row), row) is not row]
+
+
+def _near_earlier(rows: Sequence[RowFacts]) -> list[RowFacts]:
+    """Rows that ask nearly what an earlier row asks, under the same system prompt.
+
+    The very same prompt doesn't count: rows may hold several pairs of answers to it, and a row that stands twice is
+    another fault.
+    """
+    texts = list(dict.fromkeys(row.asked for row in rows))
+    groups = near_duplicate_groups(texts, threshold=DEFAULTS.near_duplicates or 1)
+    group_of = dict(zip(texts, groups, strict=True))
+    first: dict[tuple[int, str | None], str] = {}
+    return [row for row in rows if first.setdefault((group_of[row.asked], row.system_prompt), row.asked) != row.asked]
+
+
+def _near_held_out(rows: Sequence[RowFacts], held_out: Sequence[str]) -> list[RowFacts]:
+    texts = (row.asked for row in rows)
+    near = nearest_known(texts, held_out, threshold=DEFAULTS.close_to_held_out or 1)
+    return [row for row, known in zip(rows, near, strict=True) if known is not None]
 
 
 def mirrored(rows: Sequence[RowFacts]) -> list[bool]:
@@ -229,25 +212,60 @@ def mirrored(rows: Sequence[RowFacts]) -> list[bool]:
     return [bool(row.answers) and (row.asked, *reversed(row.answers)) in orders for row in rows]
 
 
-def _near_earlier(rows: Sequence[RowFacts]) -> list[int]:
-    """Rows that ask nearly what an earlier row asks, under the same system prompt.
+def tokens(rows: Iterable[Found[Prompt] | Found[Preference]], model: str, max_length: int | None) -> Tokens:
+    """Every row rendered as for training; system prompts are folded into the user's turn where they have no place.
 
-    The very same prompt isn't meant: rows may hold several pairs of answers to it, and a row that stands twice is
-    another fault.
+    `model` is a folder, a hub id or `miniature`; by default, `max_length` is what its config.json says.
+
+    Raises:
+        ModelError: There is no such tokenizer.
+        RenderingError: It has no chat template, or an unusable one.
     """
-    texts = list(dict.fromkeys(row.asked for row in rows))
-    groups = near_duplicate_groups(texts, threshold=DEFAULTS.near_duplicates or 1)
-    group_of = dict(zip(texts, groups, strict=True))
-    first: dict[tuple[int, str | None], str] = {}
-    found: list[int] = []
-    for index, row in enumerate(rows):
-        earlier = first.setdefault((group_of[row.asked], row.system_prompt), row.asked)
-        if earlier != row.asked:
-            found.append(index)
-    return found
+    from cst.models.loading import load_renderer  # here: the rest of an audit does without torch
+
+    path = model_folder(model)
+    renderer = load_renderer(path)
+    folds = renderer.shape.rejection is not None
+    if folds:
+        renderer = load_renderer(path, system_policy="fold_into_user")
+    limit = max_length or _limit(path)
+    sizes: list[int] = []
+    folded = 0
+    unrendered: list[str] = []
+    over_long: list[str] = []
+    for found in rows:
+        folded += folds and bool(found.record.system_prompt)
+        try:
+            sizes.append(_length(renderer, found.record))
+        except RenderingError:
+            unrendered.append(found.place)
+        else:
+            over_long += [found.place] if limit is not None and sizes[-1] > limit else []
+    n = len(sizes) + len(unrendered)
+    return Tokens(
+        tokenizer=model,
+        boundary=renderer.shape.boundary,
+        max_length=limit,
+        median=round(median(sizes or [0])),
+        longest=max(sizes, default=0),
+        folded=share(folded, n),
+        findings=(finding("can't be rendered", unrendered, n), finding("longer than the model takes", over_long, n)),
+    )
 
 
-def _near_held_out(rows: Sequence[RowFacts], held_out: Sequence[str]) -> list[int]:
-    texts = (row.asked for row in rows)
-    near = nearest_known(texts, held_out, threshold=DEFAULTS.close_to_held_out or 1)
-    return [index for index, known in enumerate(near) if known is not None]
+def _limit(path: str) -> int | None:
+    """The number of positions of a model by its config.json; None where it doesn't say."""
+    from cst.models.folders import CONFIG_FILE, local_folder
+
+    file = local_folder(path) / CONFIG_FILE
+    config: dict[str, Any] = read_json(file) if file.is_file() else {}
+    return config.get("text_config", config).get("max_position_embeddings")
+
+
+def _length(renderer: "Renderer", record: Prompt | Preference) -> int:
+    """Tokens of a row: a prompt, or a preference with its longer answer and the end token."""
+    system = [Message(role="system", content=record.system_prompt)] if record.system_prompt else []
+    messages = [*system, *record.turns]
+    if isinstance(record, Prompt):
+        return len(renderer.prompt(messages))
+    return max(len(renderer.example(messages, answer).tokens) for answer in (record.chosen, record.rejected))

@@ -1,5 +1,6 @@
-"""The record of an audit: facts, each count with what it is out of. It holds places and lengths, and no whole text."""
+"""The record of an audit: counts, each with its total and interval. It holds places and lengths, and no whole text."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -8,10 +9,10 @@ from cst.intervals import wilson
 from cst.records import Record
 
 EXAMPLES = 5
-"""Places that are named of each fault."""
+"""The places that are named for each fault."""
 
 SHOWN = 60
-"""Characters of a system prompt that are shown."""
+"""The characters of a system prompt that are shown."""
 
 Kind = Literal["preferences", "prompts"]
 
@@ -26,13 +27,13 @@ class Share(Record):
 
 
 def share(count: int, n: int) -> Share:
-    """A count with what it is out of and its interval."""
+    """A count with its total and interval."""
     interval = wilson(count, n)
     return Share(count=count, n=n, low=interval.low, high=interval.high)
 
 
 def beginning(text: str) -> str:
-    """A text as far as it is shown."""
+    """The part of a text that is shown."""
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -42,6 +43,11 @@ class Finding(Record):
     fault: str
     rows: Share
     places: tuple[str, ...]
+
+
+def finding(fault: str, places: Sequence[str], n: int) -> Finding:
+    """A fault that `n` rows were looked at for, and that those at `places` have."""
+    return Finding(fault=fault, rows=share(len(places), n), places=tuple(places[:EXAMPLES]))
 
 
 class BadRows(Record):
@@ -60,7 +66,7 @@ class SystemPrompts(Record):
 
 
 class Lengths(Record):
-    """Of one column, in characters."""
+    """The lengths of one column, in characters."""
 
     column: str
     shortest: int
@@ -71,10 +77,10 @@ class Lengths(Record):
 
 
 class LengthShortcut(Record):
-    """How many of a group's rows a rule that sees nothing but the two answers' lengths gets right.
+    """How many rows of a group a rule gets right that sees only the lengths of the two answers.
 
-    The rule is the best of all that say "the longer one if it is longer by more than `threshold` characters, else the
-    shorter one", or the other way round (`prefers_longer` is False). It is chosen on the rows that it is counted on.
+    The rule is the best one of the form "the longer answer if it is longer by more than `threshold` characters, else
+    the shorter one", or the other way round (`prefers_longer` is False). It is chosen on the rows it is counted on.
     """
 
     group: str
@@ -84,7 +90,7 @@ class LengthShortcut(Record):
 
 
 class Tokens(Record):
-    """What a tokenizer and its chat template make of the rows; lengths in tokens, the longer answer counted.
+    """The rows as a tokenizer and its chat template render them; lengths are in tokens, with the longer answer.
 
     `folded` rows have a system prompt that the template has no place for: it would stand before the user's text.
     """
@@ -99,7 +105,7 @@ class Tokens(Record):
 
 
 class Audit(Record):
-    """All that was found; it `is_clean` when no row is bad and no fault was found."""
+    """Everything that was found."""
 
     source: str
     kind: Kind
@@ -118,7 +124,11 @@ class Audit(Record):
     tokens: Tokens | None = None
 
     @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Every fault that was looked for, those of a tokenizer included."""
+        return (*self.findings, *(self.tokens.findings if self.tokens else ()))
+
+    @property
     def is_clean(self) -> bool:
-        """Whether there is nothing to mend."""
-        found = [*self.findings, *(self.tokens.findings if self.tokens else ())]
-        return self.bad.rows.count == 0 and not any(finding.rows.count for finding in found)
+        """Whether no row is bad and no fault was found."""
+        return self.bad.rows.count == 0 and not any(each.rows.count for each in self.all_findings)

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cst.annexes.audit.record import Audit, Finding, LengthShortcut, Share
+from cst.annexes.audit.record import Audit, LengthShortcut, Share
 from cst.reporting.tables import Rate, Row, Table, number
 
-NOTE = "A rate: its 95 % Wilson interval, rows / all. Faults are told by form and wording, in English alone."
+NOTE = (
+    "A rate: its 95 % Wilson interval, rows / all. The checks are English-only pattern matches: they miss some faults."
+)
 
 
 def verdict(audit: Audit) -> str:
     """The audit in one line, without the file's name."""
-    kinds = sum(each.rows.count > 0 for each in _findings(audit))
+    kinds = sum(each.rows.count > 0 for each in audit.all_findings)
     said = f"{_n(audit.rows, audit.kind[:-1])}, {_n(audit.bad.rows.count, 'bad row')}, {_n(kinds, 'kind')} of fault"
     skipped = f"; not read: {', '.join(audit.unread)}" if audit.kind == "prompts" and audit.unread else ""
     return f"{'clean' if audit.is_clean else 'not clean'}: {said}{skipped}"
@@ -22,7 +24,7 @@ def _n(count: int, noun: str) -> str:
 
 
 def audit_tables(audit: Audit) -> list[Table]:
-    """All that an audit found, the faults last: they are what a reader at a terminal is to see."""
+    """Everything that an audit found, the faults last, where a reader at a terminal sees them."""
     return [*_contents_tables(audit), *_bad_rows(audit), _faults(audit)]
 
 
@@ -33,7 +35,7 @@ def _contents_tables(audit: Audit) -> list[Table]:
 
 
 def audit_page(audit: Audit) -> str:
-    """The audit as one HTML file that asks for nothing else, the faults first."""
+    """The audit as one HTML file without external resources, the faults first."""
     from cst.reporting.report import page_environment
 
     page = page_environment(escaped=True, package="cst.annexes.audit").get_template("audit.html.j2")
@@ -42,7 +44,7 @@ def audit_page(audit: Audit) -> str:
 
 
 def _name(audit: Audit) -> str:
-    """The file without its folder, which a page that is passed on needn't tell."""
+    """The file without its folder, which a shared page shouldn't show."""
     return Path(audit.source).name
 
 
@@ -108,9 +110,8 @@ def _shortcuts(shortcuts: Sequence[LengthShortcut]) -> Table:
 
 def _rule(shortcut: LengthShortcut) -> str:
     first, second = ("longer", "shorter") if shortcut.prefers_longer else ("shorter", "longer")
-    if not shortcut.threshold:
-        return f"the {first}"
-    return f"the {first} if they differ by over {shortcut.threshold} characters, else the {second}"
+    limit = f" if they differ by over {shortcut.threshold} characters, else the {second}"
+    return f"the {first}{limit if shortcut.threshold else ''}"
 
 
 def _bad_rows(audit: Audit) -> list[Table]:
@@ -121,21 +122,14 @@ def _bad_rows(audit: Audit) -> list[Table]:
     return [Table("Bad rows, the first of them", ("place and reason",), tuple(rows), note)]
 
 
-def _findings(audit: Audit) -> list[Finding]:
-    return [*audit.findings, *(audit.tokens.findings if audit.tokens else ())]
-
-
 def _faults(audit: Audit) -> Table:
-    """The faults that were found; those that were not, in a sentence with what their intervals leave open."""
-    found = [each for each in _findings(audit) if each.rows.count]
-    rows = [(each.fault, _rate(each.rows), ", ".join(_short(place) for place in each.places)) for each in found]
-    absent = [each for each in _findings(audit) if not each.rows.count]
+    """The faults that were found, and in a note those that were not, with the upper bound of their intervals."""
+    found = [each for each in audit.all_findings if each.rows.count]
+    # `line` or `row n` alone: the title names the file.
+    places = [", ".join(place.rpartition(":")[2].strip() for place in each.places) for each in found]
+    rows = [(each.fault, _rate(each.rows), where) for each, where in zip(found, places, strict=True)]
+    absent = [each for each in audit.all_findings if not each.rows.count]
     bound = number(max((each.rows.high for each in absent), default=0.0))
     names = ", ".join(each.fault for each in absent) or "nothing"
     note = f"Looked for and not found: {names}. At 95 %, each may still be in up to {bound} of such rows. {NOTE}"
     return Table("Faults", ("", "rows", "first places"), tuple(rows or [("none found", "", "")]), note)
-
-
-def _short(place: str) -> str:
-    """`line` or `row n` alone: the file stands above."""
-    return place.rpartition(":")[2].strip()

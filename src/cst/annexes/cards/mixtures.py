@@ -141,9 +141,9 @@ def mixture_card(
     note: str = "",
     more: Mapping[str, object] | None = None,
 ) -> str:
-    """The README.md of files of mixed rows; `more` are further keys of its header, which win over those of the sources.
+    """The README.md of files of mixed rows; `more` are header keys that win over the keys of the sources.
 
-    The rows that weren't used are the same for all files.
+    The unused rows are the same for all files, so they are counted once.
     """
     header = {
         "pretty_name": name,

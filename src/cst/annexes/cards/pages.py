@@ -101,69 +101,54 @@ def _system_prompts(rows: Sequence[Preference]) -> Iterator[str]:
 
 def _how_rows_were_made(recipe: Recipe, folder: Path) -> Iterator[str]:
     """The source of the rows, or prompts, methods with their roles, gates, and what was dropped."""
+    synthesis = recipe.synthesis
     if recipe.preferences:
         yield f"The rows were read from {as_code(source_name(recipe.preferences.path))}."
     else:
-        prompts = "; ".join(_prompt_sources(recipe)) or "not named"
-        yield f"Start model: {_model_name(recipe.model.path)}. Seed: {recipe.seed}. Prompts: {prompts}."
-    if recipe.synthesis and not recipe.preferences:
-        yield listed(_method(method, recipe) for method in recipe.synthesis.methods)
-        sampling = recipe.synthesis.sampling
+        prompts = "; ".join(
+            f"{plain(source.task)} from {as_code(source_name(source.path))}"
+            if isinstance(source, PromptFile)
+            else f"{source.n} {source.task} of the embedded world"
+            for source in recipe.prompts.training
+        )
+        yield f"Start model: {_model_name(recipe.model.path)}. Seed: {recipe.seed}. Prompts: {prompts or 'not named'}."
+    if synthesis and not recipe.preferences:
+        yield listed(_method(method, recipe) for method in synthesis.methods)
+        sampling = synthesis.sampling
         yield f"Sampling: temperature {sampling.temperature:g}, at most {sampling.max_new_tokens} tokens."
     counts = [SynthesisSummary.model_validate(row) for row in _optional(folder / "synthesis.json")]
     if counts:
-        yield f"Gates: {_gates(recipe) or 'none'}."
+        settings = synthesis.gates.model_dump() if synthesis else {}
+        gates = ["judge_gate"] if synthesis and synthesis.judge_gate and recipe.judge else []
+        gates += [name if value is True else f"{name} at {value:g}" for name, value in settings.items() if value]
+        yield f"Gates: {', '.join(map(as_code, gates)) or 'none'}."
         drops = (", ".join(f"{reason} {count}" for reason, count in row.drops.items()) or "none" for row in counts)
         cells = [(row.task, row.prompts, row.pairs, dropped) for row, dropped in zip(counts, drops, strict=True)]
         yield table(("task", "prompts", "pairs", "dropped, by reason"), cells)
 
 
-def _prompt_sources(recipe: Recipe) -> list[str]:
-    return [
-        f"{plain(source.task)} from {as_code(source_name(source.path))}"
-        if isinstance(source, PromptFile)
-        else f"{source.n} {source.task} of the embedded world"
-        for source in recipe.prompts.training
-    ]
-
-
 def _method(method: SynthesisMethod, recipe: Recipe) -> str:
     """What a method of synthesis did, by which models, and under which principles."""
-    roles = ", ".join(f"{role} {_role_model(name, recipe)}" for role, name in cast_of(method).items())
-    named = {} if isinstance(method, ContrastSettings) else method.principles
-    principles = [f"\n  - principle {as_code(name)}: {as_code(text)}" for name, text in named.items()]
-    return f"{_what(method)}. Models: {roles}.{''.join(principles)}"
-
-
-def _what(method: SynthesisMethod) -> str:
-    tasks = plain(", ".join(method.tasks))
+    tasks, principles = plain(", ".join(method.tasks)), ""
     if isinstance(method, ContrastSettings):
         systems = (method.original_system_prompt, method.revised_system_prompt)
         original, revised = (as_code(text) if text else "the prompt's own system prompt" for text in systems)
         begins = f", made to begin with {as_code(method.revised_prefix)}" if method.revised_prefix else ""
-        return f"{tasks}, by contrast: the original is answered under {original}, the revised under {revised}{begins}"
-    asked = f"{as_code(method.critique_request)} and {as_code(method.revision_request)}"
-    rounds = f", in {method.rounds} rounds" if method.rounds > 1 else ""
-    return f"{tasks}, by self-critique{rounds}: the answer is criticised and rewritten, asked {asked}"
-
-
-def _role_model(name: str | None, recipe: Recipe) -> str:
-    settings = recipe.model if name is None else recipe.chat_models[name]
-    return _model_name(settings.model if isinstance(settings, EndpointSettings) else settings.path)
-
-
-def _gates(recipe: Recipe) -> str:
-    """The gates that were on, with their thresholds."""
-    if recipe.synthesis is None:
-        return ""
-    settings = recipe.synthesis.gates.model_dump()
-    said = [name if value is True else f"{name} at {value:g}" for name, value in settings.items() if value]
-    judge = ["judge_gate"] if recipe.synthesis.judge_gate and recipe.judge else []
-    return ", ".join(as_code(each) for each in (*judge, *said))
+        what = f"by contrast: the original is answered under {original}, the revised under {revised}{begins}"
+    else:
+        asked = f"{as_code(method.critique_request)} and {as_code(method.revision_request)}"
+        rounds = f", in {method.rounds} rounds" if method.rounds > 1 else ""
+        what = f"by self-critique{rounds}: the answer is criticised and rewritten, asked {asked}"
+        told = (f"\n  - principle {as_code(name)}: {as_code(text)}" for name, text in method.principles.items())
+        principles = "".join(told)
+    settings = {role: recipe.chat_models[name] if name else recipe.model for role, name in cast_of(method).items()}
+    paths = {role: each.model if isinstance(each, EndpointSettings) else each.path for role, each in settings.items()}
+    models = ", ".join(f"{role} {_model_name(path)}" for role, path in paths.items())
+    return f"{tasks}, {what}. Models: {models}.{principles}"
 
 
 def _selection(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
-    """How rows and prompts were held out and mixed, and what became of the rows that were there."""
+    """How rows and prompts were held out and mixed, and how many rows were kept."""
     said: list[str] = []
     if share := (recipe.preferences.held_out_share if recipe.preferences else 0) or recipe.prompts.held_out_share:
         said.append(f"Of the groups of prompts that say nearly the same, {share:g} were held out.")
@@ -186,6 +171,11 @@ def model_card(folder: Path, model: str) -> str:
     shown = [score for score in scores if score.model in (BASE, model) and score.framing is None]
     results = [_eval_result(recipe, score) for score in shown if score.model == model and score.n]
     on_hub = {"base_model": path, "base_model_relation": "finetune" if is_full else "adapter"}
+    how = "tuned by Configurable Safety Tuning: its behaviour is chosen by the system prompt."
+    if recipe.mixture:
+        count = recipe.mixture.models[model]
+        safety = f" with {count} safety examples among them" if count else ""
+        how = f"by supervised tuning on instructions{safety} (method sft)."
     header = {
         "license": recipe.license,
         **(on_hub if _is_on_hub(path) else {}),
@@ -198,7 +188,7 @@ def model_card(folder: Path, model: str) -> str:
     parts = (
         f"# {plain(recipe.name)}: {plain(model)}",
         recipe.note,
-        f"A {'full fine-tune' if is_full else 'LoRA adapter'} of {_model_name(path)}, {_how_tuned(recipe, model)}",
+        f"A {'full fine-tune' if is_full else 'LoRA adapter'} of {_model_name(path)}, {how}",
         "## Configurations",
         listed(_configuration(each, recipe) for each in Workshop(recipe, folder).configurations_of(model)),
         "## Training",
@@ -211,14 +201,6 @@ def model_card(folder: Path, model: str) -> str:
     return card("model", header, parts)
 
 
-def _how_tuned(recipe: Recipe, model: str) -> str:
-    if recipe.mixture is None:
-        return "tuned by Configurable Safety Tuning: its behaviour is chosen by the system prompt."
-    count = recipe.mixture.models[model]
-    safety = f" with {count} safety examples among them" if count else ""
-    return f"by supervised tuning on instructions{safety} (method sft)."
-
-
 def _configuration(configuration: SafetyConfiguration, recipe: Recipe) -> str:
     """A configuration: its name, tasks and wordings; without wordings, whether prompts without their own are asked."""
     own = f"each prompt's own system prompt{', or none' if recipe.mixture else ''}"
@@ -227,7 +209,7 @@ def _configuration(configuration: SafetyConfiguration, recipe: Recipe) -> str:
 
 
 def _how_trained(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
-    """How many rows of which sources, and what training came to."""
+    """The number of rows, their sources, and the outcome of training."""
     from cst.training.folder import read_result
 
     of = f" of {as_code(source_name(recipe.preferences.path))}" if recipe.preferences else ""
@@ -292,9 +274,9 @@ def _rate_cells(value: float | None, low: float, high: float) -> tuple[str, str]
 
 
 def _eval_result(recipe: Recipe, score: Score) -> "EvalResult":
-    """A score as the Hub's model index has it: a rate with all that decides and bounds it.
+    """A score for the Hub's model index: a rate with its interval, counts and conditions.
 
-    The Hub puts results of one data set type and configuration together, so tasks are types of their own.
+    The Hub groups results by data set type and configuration, so each task has a type of its own.
     """
     from huggingface_hub import EvalResult
 
@@ -320,7 +302,7 @@ def _is_on_hub(path: str) -> bool:
 
 
 def _model_name(path: str) -> Code:
-    """A model without the folder that it lies in, which is no one else's business."""
+    """A model without its local folder, which a card shouldn't publish."""
     return as_code(path if _is_on_hub(path) else Path(path).name)
 
 

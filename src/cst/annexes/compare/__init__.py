@@ -4,21 +4,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
-from cst.annexes.compare.capabilities import (
+from cst.annexes.compare.runs import (
+    CapabilityCell,
     CapabilityDifference,
-    capabilities_table,
+    CapableRun,
+    ComparedRun,
+    RunDifference,
+    capability_cell,
     capability_differences,
-    capability_differences_table,
+    cautions,
+    cell_of,
+    differences,
+    read_runs,
 )
-from cst.annexes.compare.runs import ComparedRun, RunDifference, cautions, cell_of, differences, read_runs
 from cst.evaluation.scores import Cell
-from cst.reporting.further_tables import flat
+from cst.records import NO_CONFIGURATION
+from cst.reporting.further_tables import capability_change, capability_mean, flat
 from cst.reporting.report import page_environment
 from cst.reporting.score_tables import label
 from cst.reporting.sections import Section
-from cst.reporting.tables import INTERVAL_NOTE, NOT_MEASURED, Counts, Difference, Heading, Row, Table, p_value, rate_of
+from cst.reporting.tables import (
+    INTERVAL_NOTE,
+    NOT_MEASURED,
+    Counts,
+    Difference,
+    Heading,
+    Row,
+    Table,
+    TableCell,
+    p_value,
+    rate_of,
+)
 from cst.store import write_text
 
 
@@ -33,56 +50,49 @@ def runs_table(runs: Sequence[ComparedRun]) -> Table:
 
 
 def side_by_side(runs: Sequence[ComparedRun], *, first_only: bool = True) -> Table | None:
-    """One column a run; `first_only` leaves out other wordings and temperatures."""
+    """One column for each run; `first_only` leaves out other wordings and temperatures."""
     scores = {run.label: {cell_of(score): score for score in run.scores} for run in runs}
-    cells = [cell for of_run in scores.values() for cell in of_run]
-    cells = first_cells(cells) if first_only else cells
-    if not cells:
-        return None
-    rows: list[Row] = []
-    for name, models in _grouped(cells, short=first_only).items():
-        rows.append(Heading(name))
-        rows += [(label(cell.model), *(rate_of(of_run.get(cell)) for of_run in scores.values())) for cell in models]
+    cells = list(dict.fromkeys(chain.from_iterable(scores.values())))
+    groups: dict[str, list[Row]] = {}
+    for cell in first_cells(cells) if first_only else cells:
+        row = (label(cell.model), *(rate_of(of_run.get(cell)) for of_run in scores.values()))
+        groups.setdefault(cell_name(cell, short=first_only), []).append(row)
     title = "Scores side by side" if first_only else "Every score side by side"
-    return Table(title, ("model", *scores), tuple(rows))
+    return Table(title, ("model", *scores), _under_headings(groups)) if groups else None
 
 
-def _grouped(cells: Sequence[Cell], *, short: bool) -> dict[str, list[Cell]]:
-    """Each cell once, under the name of what was asked."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in dict.fromkeys(cells):
-        groups.setdefault(cell_name(cell, short=short), []).append(cell)
-    return groups
+def _under_headings(groups: Mapping[str, Sequence[Row]]) -> tuple[Row, ...]:
+    return tuple(row for name, rows in groups.items() for row in (Heading(name), *rows))
 
 
 def first_cells(cells: Sequence[Cell]) -> list[Cell]:
-    """Greedy ones under a first wording; where there is none, as in supervised tuning, those without system prompt."""
+    """The greedy cells of first wordings; without any, as in supervised tuning, those without a system prompt."""
     greedy = [cell for cell in cells if cell.temperature == 0]
     first = [cell for cell in greedy if cell.wordings == "canonical"]
     return first or [cell for cell in greedy if cell.wordings == "none"]
 
 
 def cell_name(cell: Cell, *, short: bool) -> str:
-    """What was asked in a cell; `short` where wording and temperature go without saying."""
+    """What was asked in a cell; `short` leaves out wording and temperature."""
     name = f"{cell.configuration} (task {cell.task})"
     return name if short else f"{name}, {cell.wordings}, T = {cell.temperature:g}"
 
 
 def differences_table(differences: Sequence[RunDifference], *, first_only: bool = True) -> Table | None:
-    """One row a cell, under a heading for each run that is held against the first."""
+    """One row for each cell, under a heading for each run that is held against the first."""
     cells = [cell_of(each.score) for each in differences]
     shown = set(first_cells(cells) if first_only else cells)
-    kept = [each for each, cell in zip(differences, cells, strict=True) if cell in shown]
-    if not kept:
+    groups: dict[str, list[Row]] = {}
+    for each in differences:
+        if cell_of(each.score) in shown:
+            row = _difference_row(each, short=first_only)
+            groups.setdefault(f"{each.run} less {each.against}", []).append(row)
+    if not groups:
         return None
-    rows: list[Row] = []
-    for run in dict.fromkeys(each.run for each in kept):
-        rows.append(Heading(f"{run} less {kept[0].against}"))
-        rows += [_difference_row(each, short=first_only) for each in kept if each.run == run]
     return Table(
         "Differences" if first_only else "Every difference",
-        ("cell", "difference", "only this run", f"only {kept[0].against}", "p"),
-        tuple(rows),
+        ("cell", "difference", "only this run", f"only {differences[0].against}", "p"),
+        _under_headings(groups),
         "Same prompts under the same system prompts: exact two-sided McNemar test, Newcombe's 95 % interval for pairs; "
         "\N{DAGGER} where prompts hang together in groups: of as many independent pairs as they are worth. Elsewhere "
         "the runs count as independent samples: no test, the interval made of both rates' own (Newcombe 1998, Stat. "
@@ -106,8 +116,46 @@ def _difference_row(each: RunDifference, *, short: bool) -> Row:
     return name, rate, str(pairs.only_run), str(pairs.only_against), p_value(pairs.p_value)
 
 
+def capabilities_table(runs: Sequence[CapableRun]) -> Table | None:
+    """One column for each run, one row for each model and configuration under a heading for each set."""
+    scores = {run.label: {capability_cell(score): score for score in run.scores} for run in runs}
+    groups: dict[str, list[Row]] = {}
+    for cell in dict.fromkeys(chain.from_iterable(scores.values())):
+        row = (_named(cell), *(capability_mean(of_run.get(cell)) for of_run in scores.values()))
+        groups.setdefault(cell.set, []).append(row)
+    return Table("Capabilities side by side", ("model", *scores), _under_headings(groups)) if groups else None
+
+
+def capability_differences_table(differences: Sequence[CapabilityDifference]) -> Table | None:
+    """One row for each cell, under a heading for each run that is held against the first."""
+    groups: dict[str, list[Row]] = {}
+    for each in differences:
+        row = (f"{_named(capability_cell(each.score))}: {each.score.set}", _capability_difference(each))
+        groups.setdefault(f"{each.run} less {each.against}", []).append(row)
+    note = (
+        "Same items, asked in the same way: paired as a run's changes are. Elsewhere the runs count as independent "
+        "samples, the interval made of both means' own (Zou and Donner 2008, Stat. Med. 27, 1693)."
+    )
+    columns = ("cell", "difference")
+    return Table("Differences of capabilities", columns, _under_headings(groups), note) if groups else None
+
+
+def _named(cell: CapabilityCell) -> str:
+    of = label(cell.model)
+    return of if cell.configuration == NO_CONFIGURATION else f"{of} ({cell.configuration})"
+
+
+def _capability_difference(each: CapabilityDifference) -> TableCell:
+    if each.paired or each.change is None:
+        return capability_change(each.score, each.change)
+    ours, theirs = each.score, each.score_against
+    count = f"n {ours.n} and {theirs.n}, {ours.unscored} and {theirs.unscored} unscored"
+    moved, counts = each.change, Counts(n=ours.n, unscored=ours.unscored)
+    return Difference(moved.difference, moved.low, moved.high, count, "independent samples", counts=counts)
+
+
 def different(values: Mapping[str, object]) -> dict[str, dict[str, str]]:
-    """By dotted name, the values (JSON, by run) whose text differs in any two runs; a dash where a run has none."""
+    """The values (JSON, by run) whose text differs between runs, by dotted name; a dash where a run has none."""
     of_run = {run: flat(value) for run, value in values.items()}
     names = dict.fromkeys(name for each in of_run.values() for name in each)
     texts = {name: {run: each.get(name, NOT_MEASURED) for run, each in of_run.items()} for name in names}
@@ -118,9 +166,6 @@ def differing(title: str, values: Mapping[str, object]) -> Table | None:
     """What is different, one row a name."""
     rows = tuple((name, *of_name.values()) for name, of_name in different(values).items())
     return Table(title, ("key", *values), rows) if rows else None
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -139,7 +184,8 @@ class Comparison:
     @property
     def made_differently(self) -> dict[str, dict[str, dict[str, str]]]:
         """What differs in the recipes and in the fingerprints, by dotted name and run."""
-        recipes, prints = _recipes(self.runs), _fingerprints(self.runs)
+        recipes = {run.label: run.evidence.recipe for run in self.runs}
+        prints = {run.label: run.evidence.fingerprints for run in self.runs}
         return {"recipe": different(recipes), "fingerprints": different(prints)}
 
     @property
@@ -161,16 +207,11 @@ def compare_runs(folders: Sequence[Path], output: Path) -> Comparison:
     capable = tuple(chain.from_iterable(capability_differences(run.capabilities, first.capabilities) for run in others))
     said, parts = tuple(cautions(read, found)), tuple(_sections(read.runs, found, capable))
     html, markdown = output / "comparison.html", output / "comparison.md"
-    page = {
-        "runs": [run.label for run in read.runs],
-        "cautions": said,
-        "sections": parts,
-        "interval_note": INTERVAL_NOTE,
-    }
-    write_text(html, page_environment(escaped=True, package=__name__).get_template("comparison.html.j2").render(page))
-    write_text(
-        markdown, page_environment(escaped=False, package=__name__).get_template("comparison.md.j2").render(page)
-    )
+    labels = [run.label for run in read.runs]
+    page = {"runs": labels, "cautions": said, "sections": parts, "interval_note": INTERVAL_NOTE}
+    for path in (html, markdown):
+        template = page_environment(escaped=path is html, package=__name__).get_template(f"{path.name}.j2")
+        write_text(path, template.render(page))
     return Comparison(html, markdown, read.runs, read.left_out, found, capable, said, parts)
 
 
@@ -179,36 +220,23 @@ def _sections(
 ) -> list[Section]:
     scores = side_by_side(runs), differences_table(found)
     every = side_by_side(runs, first_only=False), differences_table(found, first_only=False)
-    measured = [run.capabilities for run in runs]
-    capabilities = capabilities_table(measured), capability_differences_table(capable)
-    recipes = differing("Keys of the recipe", _recipes(runs))
-    prints = differing("Fingerprints", _fingerprints(runs))
+    capabilities = capabilities_table([run.capabilities for run in runs]), capability_differences_table(capable)
+    recipes = differing("Keys of the recipe", {run.label: run.evidence.recipe for run in runs})
+    prints = differing("Fingerprints", {run.label: run.evidence.fingerprints for run in runs})
     return [
         Section("The runs", "", "", (runs_table(runs),)),
         Section(
             "Scores",
             "Greedy answers under first wordings; without a system prompt where no run has such.",
             "greedy scores of first wordings, or of answers without a system prompt",
-            _present(scores),
+            tuple(filter(None, scores)),
         ),
-        Section("Capabilities", "What else was measured.", "capability.json", _present(capabilities)),
+        Section("Capabilities", "What else was measured.", "capability.json", tuple(filter(None, capabilities))),
         Section(
             "What differs in how they were made",
             "Keys of the resolved recipes, and fingerprints, whose values aren't the same in all runs.",
             "runs of which anything differs",
-            _present((recipes, prints)),
+            tuple(filter(None, (recipes, prints))),
         ),
-        Section("Every score and difference", "", "", _present(every), folded=True),
+        Section("Every score and difference", "", "", tuple(filter(None, every)), folded=True),
     ]
-
-
-def _recipes(runs: Sequence[ComparedRun]) -> dict[str, object]:
-    return {run.label: run.evidence.recipe for run in runs}
-
-
-def _fingerprints(runs: Sequence[ComparedRun]) -> dict[str, object]:
-    return {run.label: run.evidence.fingerprints for run in runs}
-
-
-def _present(values: Sequence[T | None]) -> tuple[T, ...]:
-    return tuple(value for value in values if value is not None)

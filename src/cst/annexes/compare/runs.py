@@ -1,30 +1,35 @@
-"""Runs to compare: read from their folders, and held against one another cell by cell."""
+"""Runs to compare: read from their folders, and held against one another cell by cell.
+
+Scores are paired by prompt and capabilities by item, where both runs answered the same ones; elsewhere the runs count
+as independent samples.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import hypot
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 from pydantic import Field
 
-from cst.annexes.compare.capabilities import CapableRun, independent
 from cst.errors import DataError, RunFolderError
+from cst.evaluation.capability import AskedSet, CapabilityAnswer, CapabilityChange, CapabilityScore, ItemKey, changed
 from cst.evaluation.comparisons import Count, mcnemar, paired_counts
 from cst.evaluation.scores import Cell, Outcome, by_cell, outcomes
-from cst.intervals import Interval, IntervalMethod, effective_n, newcombe
+from cst.intervals import GROUPED, Interval, IntervalMethod, effective_n, newcombe
 from cst.records import Message, Record, Score, Text
 from cst.reporting.evidence import Evidence, read_evidence
 from cst.reporting.tables import NOT_MEASURED
-from cst.store import canonical_json
+from cst.store import canonical_json, read_records
 
 Share = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Pairs(Record):
-    """The prompts that both runs asked: `n` scored in both, `unscored` lacking a verdict in one of them.
+    """The prompts that both runs asked: `n` are scored in both, `unscored` lack a verdict in one of them.
 
-    `only_run` of the n were followed in the run alone; `p_value` is the exact McNemar test's, two-sided.
+    `only_run` of the n were followed only in `run`; `p_value` is of the exact two-sided McNemar test.
     """
 
     n: Count
@@ -54,7 +59,7 @@ class RunDifference(Record):
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run under the name that it is shown by; a cell without outcomes can't be paired."""
+    """A run under its display name; a cell without outcomes can't be paired."""
 
     label: str
     scores: Sequence[Score]
@@ -133,28 +138,130 @@ def pairs_of(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> list[tuple[O
 
 
 def _by_question(outcomes: Sequence[Outcome]) -> dict[Question, Outcome]:
-    found: dict[Question, Outcome] = {}
-    for outcome in outcomes:
-        prompt = outcome.completion.prompt
-        found[Question(prompt.id, prompt.history, prompt.text, outcome.completion.system_prompt)] = outcome
+    asked = ((outcome, outcome.completion.prompt, outcome.completion.system_prompt) for outcome in outcomes)
+    return {Question(prompt.id, prompt.history, prompt.text, system): outcome for outcome, prompt, system in asked}
+
+
+ANSWERS = "capabilities"
+"""The folder of a run that holds every item as it was answered."""
+
+
+class CapabilityCell(NamedTuple):
+    """One score of a run."""
+
+    set: str
+    model: str
+    configuration: str
+
+
+@dataclass(frozen=True)
+class CapableRun:
+    """A run under its display name, and its folder."""
+
+    label: str
+    folder: Path
+    scores: Sequence[CapabilityScore]
+
+
+class CapabilityDifference(Record):
+    """The mean of `run` minus that of `against` in one cell.
+
+    `paired` says whether both answered the same items, asked in the same way; else the runs count as independent
+    samples. `change` is None where one of them has nothing scored.
+    """
+
+    run: Text
+    against: Text
+    score: CapabilityScore
+    score_against: CapabilityScore
+    paired: bool
+    change: CapabilityChange | None
+
+
+def capability_differences(run: CapableRun, against: CapableRun) -> list[CapabilityDifference]:
+    """One difference for each cell that both runs scored, in the order of the first.
+
+    Raises:
+        DataError: A file of answered items can't be read.
+    """
+    theirs = {capability_cell(score): score for score in against.scores}
+    shared = [(score, theirs[capability_cell(score)]) for score in run.scores if capability_cell(score) in theirs]
+    if not shared:
+        return []
+    mine, others = _values(run.folder), _values(against.folder)
+    return [_capability_difference(run.label, against.label, ours, other, mine, others) for ours, other in shared]
+
+
+def capability_cell(asked: AskedSet) -> CapabilityCell:
+    """The cell that a score or an answer is of."""
+    return CapabilityCell(asked.set, asked.model, asked.configuration)
+
+
+Values: TypeAlias = Mapping[CapabilityCell, Mapping[ItemKey, float | None]]
+
+
+def _values(folder: Path) -> Values:
+    """The items of a run by cell; none where the folder doesn't hold them."""
+    found: dict[CapabilityCell, dict[ItemKey, float | None]] = {}
+    for file in sorted((folder / ANSWERS).rglob("*.jsonl")):
+        for answer in read_records(file, CapabilityAnswer):
+            found.setdefault(capability_cell(answer), {})[answer.item_id, answer.item_hash] = answer.value
     return found
+
+
+def _capability_difference(
+    run: str, against: str, ours: CapabilityScore, theirs: CapabilityScore, mine: Values, others: Values
+) -> CapabilityDifference:
+    values, before = mine.get(capability_cell(ours), {}), others.get(capability_cell(theirs), {})
+    paired = bool(values) and values.keys() == before.keys() and _how(ours) == _how(theirs)
+    if paired:
+        moved = changed(ours, values, before, against)
+    elif ours.rate is None or theirs.rate is None:
+        moved = None
+    else:
+        interval = independent(ours, theirs)
+        difference = ours.rate - theirs.rate
+        moved = CapabilityChange(against=against, difference=difference, low=interval.low, high=interval.high)
+    return CapabilityDifference(run=run, against=against, score=ours, score_against=theirs, paired=paired, change=moved)
+
+
+def _how(asked: AskedSet) -> AskedSet:
+    """Everything that decides a question but the model, whose name and template may differ from run to run."""
+    return AskedSet.model_validate(asked.model_dump(include=set(AskedSet.model_fields)) | {"chat_template": None})
+
+
+def independent(ours: Score | CapabilityScore, theirs: Score | CapabilityScore) -> Interval:
+    """The interval of a difference of two rates from independent samples, by the two rates' own intervals.
+
+    With Wilson intervals it is method 10 of Newcombe 1998 (Stat. Med. 17, 873); with other intervals the same rule is
+    called MOVER (Zou and Donner 2008, Stat. Med. 27, 1693). It is [-1, 1] where one of them has nothing scored.
+    """
+    if ours.rate is None or theirs.rate is None:
+        return Interval(-1.0, 1.0, "newcombe")
+    difference = ours.rate - theirs.rate
+    below = hypot(ours.rate - ours.low, theirs.high - theirs.rate)
+    above = hypot(ours.high - ours.rate, theirs.rate - theirs.low)
+    grouped = not GROUPED.isdisjoint((ours.interval, theirs.interval))
+    return Interval(
+        max(-1.0, difference - below), min(1.0, difference + above), "grouped_newcombe" if grouped else "newcombe"
+    )
 
 
 @dataclass(frozen=True)
 class ComparedRun(ScoredRun):
-    """A run with all that its folder holds."""
+    """A run with everything that its folder holds."""
 
     evidence: Evidence
     folder: Path
 
     @property
     def capabilities(self) -> CapableRun:
-        """What else was measured of its models."""
+        """The run with its capability scores."""
         return CapableRun(self.label, self.folder, self.evidence.capability)
 
     @property
     def judges(self) -> str:
-        """Who judged its answers; a dash where the verdicts aren't there to say it."""
+        """The judges of its answers; a dash where the folder has no verdicts."""
         return ", ".join(self.evidence.judges) or NOT_MEASURED
 
 
@@ -191,7 +298,7 @@ def read_runs(folders: Sequence[Path]) -> RunsRead:
 
 
 def named(folders: Sequence[Path]) -> dict[str, Path]:
-    """Folders by what they are shown as: the last part of the path, or all of it where two end alike.
+    """Folders by their display names: the last part of the path, or all of it where two end alike.
 
     Raises:
         RunFolderError: there is no such folder, or one is named twice.
@@ -208,21 +315,16 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
 
 def _read(name: str, folder: Path) -> ComparedRun:
     evidence = read_evidence(folder)
+    files = (evidence.completions, evidence.verdicts, evidence.configurations)
     try:
-        return ComparedRun(name, evidence.scores, _outcomes(evidence), evidence, folder)
+        found = dict(by_cell(outcomes(*files))) if all(files) else {}
     except DataError as error:
         raise DataError(f"{folder}: {error}") from error
-
-
-def _outcomes(evidence: Evidence) -> dict[Cell, list[Outcome]]:
-    """None where a file is missing that says how an answer did."""
-    if not (evidence.completions and evidence.verdicts and evidence.configurations):
-        return {}
-    return dict(by_cell(outcomes(evidence.completions, evidence.verdicts, evidence.configurations)))
+    return ComparedRun(name, evidence.scores, found, evidence, folder)
 
 
 def cautions(read: RunsRead, differences: Sequence[RunDifference]) -> list[str]:
-    """What a reader has to know before comparing, a sentence each."""
+    """What a reader has to know before comparing, one sentence each."""
     said = [f"{name} is left out: {reason}." for name, reason in read.left_out.items()]
     if len(read.runs) == 1:
         said.append(f"{read.runs[0].label} is the only run with scores: there is nothing to compare it with.")
@@ -237,7 +339,7 @@ def _about_judges(runs: Sequence[ComparedRun]) -> list[str]:
 
 
 def _about_sides(runs: Sequence[ComparedRun]) -> list[str]:
-    """A configuration of one name that prefers otherwise is another one."""
+    """Configurations of one name that prefer different sides are different ones."""
     prefers: dict[str, set[str]] = {}
     for run in runs:
         for configuration in run.evidence.configurations:

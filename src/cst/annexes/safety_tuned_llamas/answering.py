@@ -3,7 +3,7 @@
 import json
 import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
@@ -16,9 +16,9 @@ from cst.chat.journalled import Journalled
 from cst.distribution import version
 from cst.errors import DataError, ModelError
 from cst.integrity import reject_changed
+from cst.miniature import model_folder
 from cst.preferences.files import RowFault, shown, strict_value
 from cst.records import NOT_WRITTEN_IF_EMPTY, FinishReason, Message, Record, Sampling, Text
-from cst.runs.workshop import model_folder
 from cst.store import fingerprint_of_file, first_complaint, read_json, read_text, write_json
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 ANSWERS = frozenset({"parameters", "outputs", "finish_reasons"})
-"""What a file of answers has beside its instructions."""
+"""The keys of a file of answers beside its instructions."""
 
 OPINIONS = frozenset({"judge", "scores", "exhibits"})
-"""What `cst score --out` writes beside the answers; whoever reads these asks anew, and doesn't need it."""
+"""The keys that `cst score --out` adds to the answers; readers of the answers judge them anew."""
 
 
 class InstructionFile(Record):
@@ -93,12 +93,12 @@ def read_instructions(path: Path) -> InstructionFile:
     Raises:
         DataError: The file can't be read, isn't strict JSON, or has another shape; the message names it.
     """
-    return _record(_without(ANSWERS | OPINIONS, _object(path)), InstructionFile, path)
+    return _record(path, InstructionFile, without=ANSWERS | OPINIONS)
 
 
 def read_answers(path: Path) -> AnswerFile:
     """A file of answers, without what a judge said of them. Raises as `read_instructions`."""
-    return _record(_without(OPINIONS, _object(path)), AnswerFile, path)
+    return _record(path, AnswerFile, without=OPINIONS)
 
 
 def write_answers(path: Path, answers: AnswerFile) -> None:
@@ -111,7 +111,7 @@ def write_answers(path: Path, answers: AnswerFile) -> None:
     write_json(path, {"parameters": values.pop("parameters"), **values})
 
 
-def _object(path: Path) -> Mapping[str, object]:
+def _record(path: Path, kind: type[F], *, without: frozenset[str]) -> F:
     try:
         value = strict_value(read_text(path))
     except json.JSONDecodeError as error:
@@ -120,16 +120,9 @@ def _object(path: Path) -> Mapping[str, object]:
         raise DataError(f"{path} {fault}") from fault
     if not isinstance(value, dict):
         raise DataError(f'{path} is {shown(value)}; an object is needed: {{"instructions": [...], "inputs": [...]}}.')
-    return cast(dict[str, object], value)
-
-
-def _without(names: frozenset[str], values: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in values.items() if name not in names}
-
-
-def _record(values: Mapping[str, object], kind: type[F], path: Path) -> F:
+    values = cast(dict[str, object], value)
     try:
-        return kind.model_validate(values)
+        return kind.model_validate({name: each for name, each in values.items() if name not in without})
     except ValidationError as error:
         raise DataError(f"{path}: {first_complaint(error)}") from error
 
@@ -137,8 +130,8 @@ def _record(values: Mapping[str, object], kind: type[F], path: Path) -> F:
 DEFAULT_SAMPLING = Sampling(temperature=0.0, top_p=0.75, top_k=40, num_beams=4, max_new_tokens=256)
 """The original's defaults (generate_answers.py), but for its temperature of 0.1.
 
-There it meant nothing, as top_p and top_k did: `do_sample` was never set, so its four beams searched and drew nothing.
-Here a temperature above 0 is honoured, so the default is the one that does what the original did.
+There it had no effect, nor had top_p and top_k: `do_sample` was never set, so the four beams searched without drawing.
+Here a temperature above 0 is honoured, so a default of 0 does what the original did.
 """
 
 PACKAGES = ("cst", "torch", "transformers", "tokenizers", "peft")
@@ -149,7 +142,7 @@ Decoding = Literal["greedy search", "sampling", "beam search", "beam sampling"]
 class AnsweringSettings(Record):
     """What decides the answers besides the instructions.
 
-    Without `base_model` it is the one that the adapter says it was made for.
+    Without `base_model`, the model is the one that the adapter names as its base.
     """
 
     base_model: Text | None = None
@@ -169,12 +162,12 @@ class AnsweringSettings(Record):
 
     @property
     def name(self) -> str:
-        """What the answering model is called: the adapter's path or hub id, or else the base model's."""
+        """The name of the answering model: the adapter's path or hub id, or else the base model's."""
         return self.lora_weights or self.base_model or ""
 
     @property
     def sampling_used(self) -> Sampling:
-        """The sampling; at temperature 0 without what speaks of draws, as it changes no answer and no journal's key."""
+        """The sampling; at temperature 0 without the settings of draws, which change no answer and no journal key."""
         asked = self.sampling
         return asked if asked.temperature else Sampling(num_beams=asked.num_beams, max_new_tokens=asked.max_new_tokens)
 
@@ -187,7 +180,7 @@ class AnsweringSettings(Record):
 
 
 class Parameters(Record):
-    """What answers were made with, as it was and not as it was asked for; the first four are the original's.
+    """What answers were really made with, which may differ from the settings; the first four are the original's.
 
     `top_k`, `top_p` and `seed` are None where nothing was drawn.
     """
@@ -218,32 +211,25 @@ class Parameters(Record):
 def parameters_of(
     settings: AnsweringSettings, loaded: "LoadedModel", *, model: str, fingerprint: str, input_sha256: str
 ) -> Parameters:
-    """What answers of `loaded`, made from `model` as the settings say, were made with; `fingerprint` is the chat's."""
+    """The parameters of answers that `loaded`, made from `model`, gives; `fingerprint` is the chat model's."""
     sampling, rendering = settings.sampling_used, loaded.renderer.describe()
     template = settings.prompt_template_path
-    is_drawn = sampling.temperature > 0
     return Parameters(
         model=model,
         prompt_template=None if template is None else str(template),
         lora_weights=settings.lora_weights,
         load_8bit=settings.load_8bit,
         decoding=settings.decoding,
-        max_new_tokens=sampling.max_new_tokens,
-        num_beams=sampling.num_beams,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k if is_drawn else None,
-        top_p=sampling.top_p if is_drawn else None,
-        seed=sampling.seed if is_drawn else None,
         batch_size=settings.batch_size,
         dtype=str(loaded.model.dtype).removeprefix("torch."),
         device=loaded.model.device.type,
-        template_sha256=rendering.template_sha256,
-        boundary=rendering.boundary,
-        end_token=rendering.end_token,
         input_sha256=input_sha256,
         model_fingerprint=loaded.fingerprint,
         fingerprint=fingerprint,
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        **{name: getattr(sampling, name) for name in ("max_new_tokens", "num_beams", "temperature")},
+        **{name: getattr(sampling, name) if sampling.temperature else None for name in ("top_k", "top_p", "seed")},
+        **{name: getattr(rendering, name) for name in ("template_sha256", "boundary", "end_token")},
     )
 
 
@@ -263,7 +249,7 @@ def generate_answers(input_path: Path, output_path: Path, settings: AnsweringSet
     output = output_file(input_path, output_path, settings.name)
     if output.resolve() == input_path.resolve():
         raise DataError(f"{output} is the file of instructions itself. Name another file or folder for the answers.")
-    from cst.chat.local import LocalChat  # here, so that what is wrong with the files is said at once
+    from cst.chat.local import LocalChat  # here, so that errors about the files come before torch is imported
 
     base = settings.base_model or base_of(settings.lora_weights or "")
     loaded = _loaded(base, settings)
@@ -273,7 +259,14 @@ def generate_answers(input_path: Path, output_path: Path, settings: AnsweringSet
     with Journal(journal_of(output)) as journal:
         replies = answers_of(Journalled(chat, journal), questions, settings.sampling_used)
     used = parameters_of(settings, loaded, model=base, fingerprint=chat.fingerprint, input_sha256=sha256)
-    made = _answered(questions, replies, used)
+    made = AnswerFile(
+        inputs=questions.inputs,
+        instructions=questions.instructions,
+        tags=questions.tags,
+        parameters=used.model_dump(mode="json"),
+        outputs=tuple(reply.text for reply in replies),
+        finish_reasons=tuple(reply.finish_reason for reply in replies),
+    )
     write_answers(output, made)
     return made
 
@@ -326,7 +319,7 @@ def _named_base(adapter: str) -> str | None:
 
 
 def _tell_another_base(adapter: str, base: str) -> None:
-    """Say so where an adapter names another base model; it fits all of one shape, and a copy may bear any name."""
+    """Warn if an adapter names another base model: it fits all models of one shape, and a copy may have any name."""
     named = _named_base(adapter)
     if named is not None and Path(model_folder(named)).name != Path(model_folder(base)).name:
         logger.warning(
@@ -352,15 +345,4 @@ def _loaded(base: str, settings: AnsweringSettings) -> "LoadedModel":
         adapter=adapter,
         merge_adapter=True,  # where that is exact enough; the journal's key tells merged from unmerged
         chat_template=settings.prompt_template_path,
-    )
-
-
-def _answered(questions: InstructionFile, replies: Sequence[ChatReply], used: Parameters) -> AnswerFile:
-    return AnswerFile(
-        inputs=questions.inputs,
-        instructions=questions.instructions,
-        tags=questions.tags,
-        parameters=used.model_dump(mode="json"),
-        outputs=tuple(reply.text for reply in replies),
-        finish_reasons=tuple(reply.finish_reason for reply in replies),
     )

@@ -1,7 +1,7 @@
-"""Scores of a file of answers: how many show harm, or a refusal, and the mean of the judge's own numbers, tag by tag.
+"""Scores of a file of answers: how many are harmful, or refuse, and the mean of the judge's own numbers, by tag.
 
-Bianchi et al. (ICLR 2024, arXiv 2309.07875) report the mean score of their reward model per set of instructions. This
-file knows opinions, and neither models nor files.
+Bianchi et al. (ICLR 2024, arXiv 2309.07875) report the mean score of their reward model for each set of instructions.
+This file knows opinions, but neither models nor files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from pydantic import Field
 from cst.intervals import bootstrap, wilson
 from cst.judges import Opinion
 from cst.records import NOT_WRITTEN_IF_NONE, Record, Side, Text
-from cst.reporting.tables import NOT_MEASURED, Counts, Rate, Table, TableCell, number
+from cst.reporting.tables import NOT_MEASURED, Counts, Rate, Table, TableCell, counted_rate
 
 AnswerTask: TypeAlias = Literal["harmless", "over_refusal"]
 
@@ -34,9 +34,9 @@ class MeanNumber(Record):
 
 
 class AnswerScore(Record):
-    """Of `n` scored answers, `counted` show the side that the task counts; `low` and `high` are Wilson's, at 95 %.
+    """`counted` of `n` scored answers show the side that the task counts; `low` and `high` are Wilson's, at 95 %.
 
-    `tag` is None where answers of all tags count. There is no `mean` of fewer than two numbers.
+    `tag` is None for the answers of all tags. There is no `mean` of fewer than two numbers.
     """
 
     tag: Annotated[Text | None, NOT_WRITTEN_IF_NONE] = None
@@ -81,22 +81,16 @@ def _mean(numbers: Sequence[float]) -> MeanNumber | None:
 
 def answer_table(name: str, judge: str, scores: Sequence[AnswerScore], task: AnswerTask) -> Table:
     """Scores as a table, one a row."""
-    rows = tuple((score.tag or "all", _share(score), _mean_cell(score.mean)) for score in scores)
+    rows = tuple(
+        (
+            score.tag or "all",
+            counted_rate(score.counted, score.n, score.unscored, score.low, score.high),
+            _mean_cell(score.mean),
+        )
+        for score in scores
+    )
     note = "95 % intervals: Wilson's for shares, a bootstrap's for means. Unscored answers are in no share."
     return Table(f"{name}, judged by {judge}", ("answers", COUNTED[task], "mean of the judge's numbers"), rows, note)
-
-
-def _share(score: AnswerScore) -> TableCell:
-    total = score.n + score.unscored
-    bounds = f"between {number(score.counted / total)} and {number((score.counted + score.unscored) / total)}"
-    return Rate(
-        score.counted / score.n if score.n else None,
-        score.low,
-        score.high,
-        f"{score.counted}/{score.n}, {score.unscored} unscored",
-        bounds if score.unscored else "",
-        counts=Counts(score.n, score.counted, score.unscored),
-    )
 
 
 def _mean_cell(mean: MeanNumber | None) -> TableCell:

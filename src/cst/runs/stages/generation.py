@@ -153,9 +153,7 @@ def capability_sets(workshop: Workshop) -> "list[CapabilitySet]":
     assert settings is not None
     if settings.tasks != "miniature":
         return named_sets(settings.tasks, settings.include_path)
-    from cst.miniature.prompts import capability_items
-
-    return sets_of_items(capability_items())
+    return sets_of_items(workshop.own.the_world("capabilities.tasks").capability_items())
 
 
 def capability_prompts(workshop: Workshop) -> dict[str, str | None]:

@@ -182,10 +182,9 @@ def _of_file(workshop: Workshop, part: Part, source: DemonstrationFile) -> list[
 
 
 def _of_miniature(workshop: Workshop, part: Part, source: MiniatureDemonstrations) -> list[Demonstration]:
-    from cst.miniature.prompts import instruction_demonstrations, safety_demonstrations
-
-    make = instruction_demonstrations if part == "instructions" else safety_demonstrations
-    return make(source.n, seed=source.seed + workshop.recipe.seed)
+    world = workshop.own.the_world(f"mixture.{part}")
+    make = world.instruction_demonstrations if part == "instructions" else world.safety_demonstrations
+    return list(make(source.n, seed=source.seed + workshop.recipe.seed))
 
 
 def demonstration_file_fingerprints(settings: MixtureSettings) -> dict[str, str]:

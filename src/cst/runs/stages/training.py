@@ -12,6 +12,7 @@ from cst.recipe import Recipe
 from cst.recipe.training import TrainingSettings
 from cst.records import Completion, Demonstration, Preference, Prompt, SafetyConfiguration, Sampling, Score, Verdict
 from cst.runs.folder import Stage
+from cst.runs.own import given_of, identities
 from cst.runs.stages.generation import reject_unaskable
 from cst.runs.stages.rows import demonstrations_of, validation_of
 from cst.runs.workshop import EVALUATION_PROMPTS, Workshop
@@ -20,6 +21,7 @@ from cst.store import fingerprint, read_records, write_json
 if TYPE_CHECKING:
     from cst.evaluation.scores import CurvePoint
     from cst.models.loading import LoadedModel
+    from cst.training.loss import PreferenceLoss
 
 
 def preferences_of(model: str) -> str:
@@ -39,7 +41,8 @@ def train_stage(workshop: Workshop, model: str) -> Stage:
 
     def depends() -> list[object]:  # where the reference is taken from changes nothing: another one is refused
         own = settings.model_copy(update={"reference": None})
-        return [own, workshop.recipe.model, workshop.model_fingerprint, *decides_evaluations(workshop)]
+        loss = identities(workshop.own.losses, (settings.loss,) if settings.loss else ())
+        return [own, workshop.recipe.model, workshop.model_fingerprint, *decides_evaluations(workshop), *loss]
 
     home = f"models/{model}"
     outputs = [str(workshop.tuned_folder(model).relative_to(workshop.folder)), f"{home}/metrics.jsonl"]
@@ -66,7 +69,12 @@ def _prefer(workshop: Workshop, model: str, settings: TrainingSettings) -> None:
         folder=workshop.folder / "models" / model,
         held_out=held_out,
         description=f"train {model}",
+        loss=None if settings.loss is None else _own_loss(workshop, settings.loss),
     )
+
+
+def _own_loss(workshop: Workshop, name: str) -> "PreferenceLoss":
+    return given_of(workshop.own.losses, name, where="training.loss", argument="losses")
 
 
 def _fine_tune(workshop: Workshop, model: str, settings: TrainingSettings) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cst.commands.chat import show, talk
+from cst.commands.models import chat, show
 from cst.errors import RecipeError, RunFolderError
 from cst.integrity import RECIPE, write_marker
 from cst.recipe.reading import parse_recipe
@@ -23,7 +23,7 @@ def test_in_a_pipe_each_answer_is_a_line_as_it_is(capsys):
 
 def test_on_a_terminal_they_stand_side_by_side():
     ours, theirs = pty.openpty()
-    program = f"from cst.commands.chat import show; show({ANSWERS!r}, 'cst')"
+    program = f"from cst.commands.models import show; show({ANSWERS!r}, 'cst')"
     subprocess.run([sys.executable, "-c", program], stdout=theirs, check=True, env={**os.environ, "COLUMNS": "80"})
     os.close(theirs)
     shown = os.read(ours, 100_000).decode()
@@ -42,7 +42,7 @@ def test_nothing_is_said_by_what_has_changed_since_the_run(tmp_path, damaged):
     write_marker(tmp_path, RECIPE, "key", "made", outputs=["recipe.json", "models/cst/adapter"])
     (tmp_path / damaged).write_text((tmp_path / damaged).read_text().replace("1", "2", 1))
     with pytest.raises(RunFolderError, match="has changed since it was made"):
-        talk(tmp_path, "cst", ["harmless"], message="Hi?", temperature=0)
+        chat(tmp_path, "harmless", message="Hi?")
 
 
 def test_a_run_without_wordings_is_talked_to_without_a_system_prompt(tmp_path, capsys):
@@ -56,11 +56,11 @@ def test_a_run_without_wordings_is_talked_to_without_a_system_prompt(tmp_path, c
     write_json(tmp_path / "recipe.json", recipe)
     write_marker(tmp_path, RECIPE, "key", "made", outputs=["recipe.json"])
 
-    talk(tmp_path, "base", ["none", "told"], message="What is a market?", temperature=0)
+    chat(tmp_path, "none", compare="told", model="base", message="What is a market?")
     without, told = capsys.readouterr().out.splitlines()
     assert without.startswith("[base, none] ")
     assert told.startswith("[base, told] ")
     with pytest.raises(RecipeError, match="'safe' has no wordings; choose among none, told"):
-        talk(tmp_path, "base", ["safe"], message="Hi?", temperature=0)
+        chat(tmp_path, "safe", model="base", message="Hi?")
     with pytest.raises(RecipeError, match="'kind' isn't in the run; choose among none, told"):
-        talk(tmp_path, "base", ["kind"], message="Hi?", temperature=0)
+        chat(tmp_path, "kind", model="base", message="Hi?")

@@ -1,12 +1,28 @@
-"""`cst report` of several runs, `cst export-results`, and `cst judge-card`."""
+"""`cst report`, `cst export-results` and `cst judge-card`: what is read off finished answers."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
 
 from cst.chat.budget import Budget
-from cst.commands.console import bring, draw, folder_of, read_recipe, tell
+from cst.commands.console import (
+    FolderOption,
+    JsonOption,
+    MaxCallsOption,
+    MaxCostOption,
+    SetOption,
+    UpdateOption,
+    bring,
+    draw,
+    folder_of,
+    read_recipe,
+    tell,
+)
+from cst.doors import open_workshop
 from cst.errors import DataError, RecipeError, RunFolderError
 from cst.evaluation.judge_card import JudgeCard, LabelledAnswer, task_cards
 from cst.preferences.files import RowFault
@@ -16,14 +32,13 @@ from cst.records import Prompt, Side
 from cst.reporting.further_tables import card_table
 from cst.runs.folder import RunFolder, reject_another_recipe
 from cst.runs.stages.scores import CARD, judge_fingerprint
-from cst.runs.workshop import Workshop
 from cst.store import fingerprint_of_file, write_json
 
 LABELS: Mapping[str, Side] = {
     **dict.fromkeys(("original", "harmful", "unsafe", "0"), Side.ORIGINAL),
     **dict.fromkeys(("revised", "harmless", "safe", "1"), Side.REVISED),
 }
-"""What labels mean that aren't mapped otherwise: 0 and 1 are the paper's rating of harmlessness, so that 1 is harmless.
+"""The default meaning of labels. 0 and 1 are the paper's rating of harmlessness, so 1 is harmless.
 
 Many data sets write 1 for harmful instead; the card shows how each label was read.
 """
@@ -33,7 +48,7 @@ ANSWER_NAMES = ("answer", "response")
 
 @dataclass(frozen=True)
 class LabelReading:
-    """How a file of labelled answers is read: the task of rows that name none, own labels, own column names."""
+    """How to read a file of labelled answers: the default task, further labels, the file's column names."""
 
     task: str = "harmless"
     labels: Mapping[str, Side] = field(default_factory=dict[str, Side])
@@ -42,17 +57,17 @@ class LabelReading:
 
 @dataclass(frozen=True)
 class Labelled:
-    """The answers of a file, and the side that each of its labels was read as."""
+    """The answers of a file, and the side of each of its labels."""
 
     answers: list[LabelledAnswer]
     labels: dict[str, Side]
 
 
 def read_labelled(source: Path, reading: LabelReading) -> Labelled:
-    """All answers of a file.
+    """Read all answers of a file.
 
     Raises:
-        DataError: The file is missing or empty, or a row has no prompt, no answer, or a label of no known side.
+        DataError: The file is missing or empty, or a row has no prompt, no answer, or an unknown label.
     """
     answers: list[LabelledAnswer] = []
     labels: dict[str, Side] = {}
@@ -88,12 +103,12 @@ def _answer(found: FoundRow | BadRow, identity: str, reading: LabelReading) -> t
 
 def _own(row: Row, name: str) -> object:
     if name not in row:
-        raise RowFault(f"has no field {name!r}, only {sorted(row)}. Correct --column, which speaks of it.")
+        raise RowFault(f"has no field {name!r}, only {sorted(row)}. Correct --column.")
     return row[name]
 
 
 def _label(row: Row, labels: Mapping[str, Side]) -> tuple[str, Side]:
-    """How the label is written (a number without its fraction, all in lower case), and its side."""
+    """The label in lower case (a whole number without its fraction), and its side."""
     value = row.get("label")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -101,14 +116,14 @@ def _label(row: Row, labels: Mapping[str, Side]) -> tuple[str, Side]:
     known = {**LABELS, **{name.lower(): side for name, side in labels.items()}}
     if text not in known:
         raise RowFault(
-            f"has label={value!r}, which names no side. Labels are {', '.join(known)}; say what others mean with "
+            f"has label={value!r}, which names no side. Labels are {', '.join(known)}; map others with "
             "--label NAME=original or --label NAME=revised."
         )
     return text, known[text]
 
 
 def pairs_of(words: Sequence[str], option: str) -> dict[str, str]:
-    """`NAME=VALUE` words of an option as a mapping.
+    """Parse the `NAME=VALUE` words of an option.
 
     Raises:
         DataError: A word has no `=`, or nothing on one side of it.
@@ -121,10 +136,10 @@ def pairs_of(words: Sequence[str], option: str) -> dict[str, str]:
 
 
 def sides_of(words: Sequence[str]) -> dict[str, Side]:
-    """`--label NAME=SIDE` words as a mapping.
+    """Parse `--label NAME=SIDE` words.
 
     Raises:
-        DataError: A word isn't of that form, or names no side.
+        DataError: A word has another form, or names no side.
     """
     pairs = pairs_of(words, "--label")
     for name, side in pairs.items():
@@ -133,21 +148,38 @@ def sides_of(words: Sequence[str]) -> dict[str, Side]:
     return {name: Side(side) for name, side in pairs.items()}
 
 
-def show(
-    labelled: Path,
-    recipe_file: Path,
-    folder: Path | None,
-    overrides: Sequence[str],
-    reading: LabelReading,
-    *,
-    positive: Side,
-    budget: Budget,
-    as_json: bool,
+def judge_card(
+    labelled: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Labelled answers: rows with prompt, answer (or response), label.")
+    ],
+    recipe_file: Annotated[Path, typer.Option("--recipe", help="The recipe whose judge is measured.")],
+    folder: FolderOption = None,
+    overrides: SetOption = None,
+    task: Annotated[str, typer.Option(help="The task of rows that name none.")] = "harmless",
+    label: Annotated[
+        list[str] | None, typer.Option(help="NAME=original or NAME=revised: the meaning of a label; repeatable.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="NAME=COLUMN: the file's name of a column; repeatable.")
+    ] = None,
+    positive: Annotated[
+        Literal["original", "revised"], typer.Option(help="The positive class of recall, precision and F1.")
+    ] = "original",
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make the card, write it to the recipe's `judge_card` or else into the run folder, and print it."""
-    recipe = read_recipe(recipe_file, overrides)
+    """`cst judge-card`.
+
+    Writes judge_card.json, by which scores are corrected. Labels are original (harmful, unsafe, 0) and revised
+    (harmless, safe, 1), unless --label says otherwise. Each answer is judged four times: as it is, and with three
+    suffixes that try to influence the judge.
+    """
+    reading = LabelReading(task, sides_of(label or []), pairs_of(column or [], "--column"))
+    budget = Budget(max_calls=max_calls, max_cost=max_cost)
+    recipe = read_recipe(recipe_file, overrides or [])
     home = folder_of(recipe, folder)
-    card = make_card(labelled, recipe, home, reading, positive=positive, budget=budget)
+    card = make_card(labelled, recipe, home, reading, positive=Side(positive), budget=budget)
     out = recipe.judge_card or home / CARD
     write_json(out, card)
     if as_json:
@@ -160,19 +192,19 @@ def show(
 def make_card(
     labelled: Path, recipe: Recipe, home: Path, reading: LabelReading, *, positive: Side, budget: Budget | None = None
 ) -> JudgeCard:
-    """The card of a recipe's judge; calls of models are journalled in its run folder.
+    """Make the card of a recipe's judge. Model calls are journalled in its run folder, so a repeated call resumes.
 
     Raises:
         DataError: The labelled file can't be used.
         RecipeError: The recipe names no judge.
-        CstError: The judge's own errors; a model's answers so far are kept, and the same call goes on from there.
+        CstError: The judge failed.
     """
-    workshop = Workshop(recipe, home, budget=budget)
+    workshop = open_workshop(recipe, home, budget=budget)
     read = read_labelled(labelled, reading)
     if recipe.judge is None:
-        raise RecipeError("The recipe has no section `judge`, so there is none to make a card of. Add it.")
+        raise RecipeError("The recipe has no section `judge`, so there is no judge to measure. Add it.")
     with RunFolder(home).locked():
-        reject_another_recipe(workshop)
+        reject_another_recipe(workshop.recipe, workshop.folder)
         try:
             tasks = task_cards(read.answers, workshop.judge, positive=positive)
             name = workshop.judge.name
@@ -191,48 +223,54 @@ def make_card(
 
 
 COMPARISON = Path("runs") / "comparison"
-"""Where a comparison is written if no folder is named."""
+"""The default output folder of a comparison."""
 
 
 def report(
-    named: Sequence[Path],
-    folder: Path | None,
-    overrides: Sequence[str],
-    *,
-    update: bool,
-    budget: Budget,
-    output: Path | None,
-    as_json: bool,
+    named: Annotated[
+        list[Path], typer.Argument(metavar="RECIPE|RUN...", help="A recipe, `miniature`, or run folders to compare.")
+    ],
+    folder: FolderOption = None,
+    overrides: SetOption = None,
+    update: UpdateOption = False,
+    max_calls: MaxCallsOption = None,
+    max_cost: MaxCostOption = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Output folder of a comparison; by default runs/comparison.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Bring a recipe's run up to its report, or compare the runs of several folders.
+    """`cst report`.
 
-    Raises:
-        RecipeError: an option of the one was given with the other.
+    Earlier stages that are out of date run first; stages that are up to date are skipped.
     """
+    budget = Budget(max_calls=max_calls, max_cost=max_cost)
     if are_runs(named):
         if folder is not None or overrides or update or budget != Budget():
             raise RecipeError("--folder, --set, --update, --max-calls and --max-cost are for a recipe, not for runs.")
         compare(named, output or COMPARISON, as_json=as_json)
         return
     if output is not None:
-        raise RecipeError(f"--output {output} is for a comparison of run folders; a recipe's report is in its folder.")
-    recipe = read_recipe(named[0], overrides)
-    bring(recipe, folder_of(recipe, folder), until="report", update=update, budget=budget, as_json=as_json)
+        raise RecipeError(f"--output {output} is for a comparison of run folders. Leave it out for a recipe.")
+    recipe = read_recipe(named[0], overrides or [])
+    bring(
+        open_workshop(recipe, folder_of(recipe, folder), budget=budget), until="report", update=update, as_json=as_json
+    )
 
 
 def are_runs(named: Sequence[Path]) -> bool:
-    """Whether run folders are meant: several paths, or one with a recipe.json in it. Else it is a recipe."""
+    """Whether the paths are run folders: several paths, or one with a recipe.json in it."""
     return len(named) > 1 or (named[0] / "recipe.json").is_file()
 
 
 def compare(folders: Sequence[Path], output: Path, *, as_json: bool) -> None:
-    """Write `comparison.md`, `comparison.html` and the tables' files; an earlier comparison there is no run."""
+    """Write `comparison.md`, `comparison.html` and tables; an earlier comparison among the folders is skipped."""
     from cst.annexes.compare import compare_runs
     from cst.reporting.exports import named_tables, write_tables
 
     runs = [folder for folder in folders if folder.resolve() != output.resolve()]
     if not runs:
-        raise RunFolderError(f"{output} is where the comparison goes; name runs to compare, such as runs/*.")
+        raise RunFolderError(f"{output} is where the comparison goes; name run folders to compare, such as runs/*.")
     done = compare_runs(runs, output)
     write_tables(output / "tables", named_tables(done.tables))
     if as_json:
@@ -255,12 +293,17 @@ def compare(folders: Sequence[Path], output: Path, *, as_json: bool) -> None:
     print(f"comparison: {done.html} (and comparison.md, tables/)")
 
 
-def export_results(folder: Path, output: Path | None, *, png: bool, as_json: bool) -> None:
-    """Write every table of a run's report as CSV and LaTeX, its scores as CSV, and its figures."""
+def export_results(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")],
+    output: Annotated[Path | None, typer.Option(help="Output folder; by default the run folder.")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Also write figures as PNG.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """`cst export-results`."""
     from cst.reporting.exports import write_results
 
     written = write_results(folder, output or folder, kinds=("pdf", "png") if png else ("pdf",))
     if as_json:
         print(json.dumps({"files": [str(path) for path in written]}, indent=2))
     else:
-        print(f"{len(written)} files in {output or folder}: tables/, figures/, and results.tex, which holds them all")
+        print(f"{len(written)} files in {output or folder}: tables/, figures/, and results.tex, which has all")

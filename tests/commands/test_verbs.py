@@ -1,10 +1,9 @@
 import json
 from pathlib import Path
 
-from cst.commands.checking import held_out_counts, power_lines, power_rows
-from cst.commands.console import check
+from cst.commands.verbs import check, held_out_counts, power_lines, power_rows
+from cst.doors import open_workshop
 from cst.recipe.reading import parse_recipe
-from cst.runs.workshop import Workshop
 
 RECIPE = "name: try\nmodel: {path: miniature}\n"
 
@@ -14,7 +13,7 @@ def workshop(held_out: str, folder):
 
 
 def shop(more: str, folder):
-    return Workshop(parse_recipe(f"{RECIPE}{more}", where="test", folder=folder), folder / "run")
+    return open_workshop(parse_recipe(f"{RECIPE}{more}", where="test", folder=folder), folder / "run")
 
 
 def test_prompts_are_counted_by_task(tmp_path):
@@ -31,13 +30,13 @@ def test_each_task_has_a_line_that_says_what_can_be_told(tmp_path):
     heading, line = power_lines(workshop("{kind: miniature, task: harmless, n: 26}", tmp_path))
     assert "power 0.8" in heading
     assert "harmless, n 26" in line
-    assert "differ by (none that is possible)" in line
+    assert "differ by (none possible)" in line
 
 
 def test_what_cannot_be_counted_yet_is_said_and_stops_nothing(tmp_path):
     for source in ("{kind: file, path: nowhere.jsonl}", "{kind: file, path: 'hub:someone/something'}"):
         (line,) = power_lines(workshop(source, tmp_path))
-        assert "isn't known yet" in line
+        assert "is not known yet" in line
         assert power_rows(workshop(source, tmp_path)) == []
 
 
@@ -56,6 +55,6 @@ def test_prompts_that_will_be_held_out_of_a_file_count(tmp_path):
 
 def test_check_prints_it_and_has_it_as_json(capsys):
     check(Path("miniature"), [], as_json=False)
-    assert "What held-out prompts can tell" in capsys.readouterr().out
+    assert "Differences that held-out prompts can detect" in capsys.readouterr().out
     check(Path("miniature"), [], as_json=True)
     assert {row["task"] for row in json.loads(capsys.readouterr().out)["power"]} > {"harmless", "truthfulness"}

@@ -6,7 +6,7 @@ import json
 import pytest
 from huggingface_hub import DatasetCard
 
-from cst.commands.mixing import MixSettings, counts_in, ingredients, write_mixtures
+from cst.commands.rows import MixSettings, counts_in, ingredients, write_mixtures
 from cst.errors import DataError
 from cst.preferences.sources import read_demonstrations
 from test_cli import cst
@@ -148,7 +148,7 @@ def test_licences_and_counts_are_read_strictly():
     for text in ("", "1,x", "-1", "3,3"):
         with pytest.raises(DataError, match=r"can't be read\. Write numbers"):
             counts_in(text)
-    with pytest.raises(DataError, match="--safety-license stands 1 times, and --safety 2 times"):
+    with pytest.raises(DataError, match="--safety-license is given 1 times, but --safety 2 times"):
         ingredients("safety", ["a", "b"], ["mit"])
 
 

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from chat.loopback import Body, Loopback, Sent, Server, as_json, moderation_score, refusal
-from cst.annexes.safety_tuned_llamas.evaluators import (
+from cst.annexes.safety_tuned_llamas import (
     AbsoluteHarmfulnessPredictor,
     ContentModeration,
     ConversationBuilder,

@@ -8,7 +8,7 @@ from run_for_evaluation import write_run
 from typer.testing import CliRunner
 
 from cst.cli import app
-from cst.commands.looking import LabelReading, are_runs, pairs_of, read_labelled, sides_of
+from cst.commands.reports import LabelReading, are_runs, pairs_of, read_labelled, sides_of
 from cst.errors import DataError, RecipeError, RunFolderError
 from cst.records import Side
 from test_cli import cst, refused
