@@ -48,7 +48,7 @@ FILES = {
     "cst.models.tensors": "weights",
     "cst.models.loading": "weights",
     "cst.models.folders": "looks at a model's files before they are loaded",
-    "cst.training.checkpoints": "clears checkpoints that are no longer needed",
+    "cst.training.folder": "clears checkpoints that are no longer needed",
 }
 """The modules that touch files by themselves, and why; all others go through them."""
 

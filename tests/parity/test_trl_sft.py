@@ -13,8 +13,8 @@ from trl import SFTConfig, SFTTrainer
 from cst.recipe.training import TrainingSettings
 from cst.records import Demonstration
 from cst.training.batches import plan_steps, tokenize_demonstrations, with_inputs
+from cst.training.folder import read_metrics
 from cst.training.objectives import fine_tune
-from cst.training.results import read_metrics
 
 TOLERANCE = 1e-4
 """Between losses, in nats, and between gradients, as a share of the greatest entry where that is above 1."""

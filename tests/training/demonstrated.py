@@ -13,9 +13,9 @@ from cst.models.loading import LoadedModel
 from cst.recipe.training import TrainingSettings
 from cst.records import Demonstration, Message
 from cst.training.batches import Row
+from cst.training.folder import TrainingResult
 from cst.training.objectives import SupervisedObjective, fine_tune
 from cst.training.policy import policy_of
-from cst.training.results import TrainingResult
 from cst.training.scoring import scorer_of
 from cst.training.step import Work, make_optimizer, take_step
 

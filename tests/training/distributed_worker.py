@@ -21,8 +21,8 @@ from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
 from cst.recipe.training import TrainingSettings
 from cst.records import Completion, Verdict
+from cst.training.folder import TrainingResult
 from cst.training.objectives import fine_tune, train
-from cst.training.results import TrainingResult
 
 
 @dataclass(frozen=True)

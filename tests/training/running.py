@@ -9,9 +9,9 @@ from tiny import mirrored_preferences
 
 from cst.models.loading import LoadedModel
 from cst.recipe.training import TrainingSettings
+from cst.training.folder import TrainingResult, read_metrics
 from cst.training.meters import StepLine
 from cst.training.objectives import train
-from cst.training.results import TrainingResult, read_metrics
 
 LN2 = math.log(2)
 

@@ -16,7 +16,6 @@ from cst.training.batches import (
     tokenize,
     tokenize_demonstrations,
     with_inputs,
-    within_length,
 )
 
 
@@ -91,19 +90,19 @@ def test_long_rows_are_refused_with_what_to_do():
     with pytest.raises(
         TrainingError, match=r"training.max_length=10 leaves no room for 2 of 6 responses .*'long'.* 31 "
     ):
-        within_length(rows, 10, drop_long=False, where="training.max_length=10")
+        fitted(rows, 10, drop_long=False, where="training.max_length=10")
 
 
 def test_long_rows_are_dropped_whole():
     rows = [row(5, "fine"), row(11, "long")]
-    assert within_length(rows, 10, drop_long=True, where="") == rows[:1]
+    assert fitted(rows, 10, drop_long=True, where="") == rows[:1]
     with pytest.raises(TrainingError, match="any of 2 rows"):
-        within_length(rows, 2, drop_long=True, where="training.max_length=2")
+        fitted(rows, 2, drop_long=True, where="training.max_length=2")
 
 
 def test_no_rows_are_refused():
     with pytest.raises(TrainingError, match="0 rows"):
-        within_length([], 10, drop_long=True, where="")
+        fitted([], 10, drop_long=True, where="")
 
 
 def test_fingerprint_sees_a_response_start():

@@ -18,7 +18,7 @@ from distributed_worker import Job, do, words
 from running import files, metrics
 
 from cst.models.tensors import load_tensors
-from cst.training.checkpoints import checkpoints
+from cst.training.folder import checkpoints
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 

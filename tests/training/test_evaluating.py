@@ -13,11 +13,10 @@ from tiny import load_tiny, mirrored_preferences
 from cst.errors import BudgetError, TrainingError
 from cst.models.loading import LoadedModel, load_model
 from cst.records import Completion, Verdict
-from cst.training.checkpoints import checkpoints
 from cst.training.evaluating import EvaluationSet, HeldOut, best_step, check_evaluation, is_enough, metric_of
+from cst.training.folder import TrainingResult, checkpoints
 from cst.training.meters import Evaluation, RowMeters, StepMetrics, Update, step_metrics
 from cst.training.objectives import train
-from cst.training.results import TrainingResult
 
 EVALUATED = {"eval_steps": 2, "save_steps": 3}
 KINDS = {
@@ -215,7 +214,7 @@ def test_modes_are_given_back_whatever_happens(training: bool, loaded: LoadedMod
     assert torch.equal(torch.get_rng_state(), state)
 
 
-ROWS = RowMeters.unstacked(torch.ones(1, RowMeters.width(), dtype=torch.float64))
+ROWS = RowMeters(*torch.ones(len(RowMeters._fields), 1, dtype=torch.float64))
 
 
 def lines(*values: float | str | None) -> list[StepMetrics]:

@@ -21,11 +21,11 @@ from cst.models.rendering import Renderer, TokenSequence
 from cst.records import Demonstration, Message
 from cst.training.batches import Row, tokenize, tokenize_demonstrations, with_inputs
 from cst.training.evaluating import EvaluationSet, evaluate
+from cst.training.folder import TrainingResult
 from cst.training.loss import PairLogps, PreferenceLoss, dpo_loss, margin_of, nll_of
 from cst.training.meters import RowMeters, Update
 from cst.training.objectives import PreferenceObjective, fine_tune, train
 from cst.training.policy import policy_of
-from cst.training.results import TrainingResult
 from cst.training.scoring import Packed, scorer_of
 from cst.training.step import Work
 
@@ -324,9 +324,9 @@ def test_rows_keep_their_own_reference():
 
 @pytest.mark.parametrize(("nats", "is_exact", "fine"), [(5e-5, True, True), (2e-4, True, False), (2e-4, False, True)])
 def test_the_first_loss_is_ln_2_as_exactly_as_numbers_are(nats: float, is_exact: bool, fine: bool):
-    columns = {name: torch.zeros(4, dtype=torch.float64) for name in RowMeters.__dataclass_fields__}
+    columns = {name: torch.zeros(4, dtype=torch.float64) for name in RowMeters._fields}
     columns["preference_loss"] += torch.log(torch.tensor(2.0, dtype=torch.float64)) + nats
-    meters = RowMeters(**columns).stacked()
+    meters = torch.stack(RowMeters(**columns), dim=1)
     if fine:
         objective().check_start(meters, is_exact=is_exact)
     else:

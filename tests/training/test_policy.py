@@ -1,13 +1,19 @@
+"""The start model is given back as it was; that sharding changes no number is for test_distributed.py."""
+
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from running import LN2, files, forward_hook, run, settings
-from tiny import load_tiny
+from tiny import load_tiny, tiny_model
+from torch import nn
+from transformers import LlamaConfig, PreTrainedModel
 
+from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
-from cst.training.checkpoints import trained
-from cst.training.policy import policy_of
+from cst.training.folder import trained
+from cst.training.policy import policy_of, shard, sharding_plan
 
 
 def test_all_weights_can_be_trained(loaded: LoadedModel, tmp_path: Path):
@@ -99,3 +105,41 @@ def test_on_a_gpu_activations_are_computed_again_unless_told_otherwise(loaded: L
     for asked, on in (("auto", True), (False, False)):
         with policy_of(loaded, settings(gradient_checkpointing=asked)):
             assert loaded.model.is_activation_checkpointing is on
+
+
+def test_sharding_is_asked_for_by_the_launcher(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
+    assert sharding_plan(full=True) is None
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    monkeypatch.setenv("FSDP_RESHARD_AFTER_FORWARD", "false")
+    plan = sharding_plan(full=False)
+    assert plan is not None
+    assert plan.reshard_after_forward is False
+    with pytest.raises(TrainingError, match=r"training.full=true .* launch without --use_fsdp"):
+        sharding_plan(full=True)
+    monkeypatch.setenv("FSDP_VERSION", "1")
+    monkeypatch.delenv("FSDP_RESHARD_AFTER_FORWARD")
+    with pytest.raises(TrainingError, match=r"FSDP 1, .*--fsdp_version 2"):
+        sharding_plan(full=False)
+
+
+class Flat(PreTrainedModel):
+    """A model of one layer that doesn't call itself one."""
+
+    config_class = LlamaConfig
+
+    def __init__(self) -> None:
+        super().__init__(LlamaConfig())
+        self.layer = nn.Linear(2, 2)
+
+
+def test_what_cannot_be_divided_is_named():
+    plan = FullyShardedDataParallelPlugin(fsdp_version=2)
+    with pytest.raises(TrainingError, match=r"divide Flat, which doesn't mark its layers"):
+        shard(Flat(), Accelerator(cpu=True), plan)
+    model = tiny_model()
+    codes = nn.Parameter(torch.zeros(4, dtype=torch.uint8), requires_grad=False)
+    model.model.layers[1].mlp.register_parameter("codes", codes)
+    with pytest.raises(TrainingError, match=r"quantized weights \(model.layers.1.mlp.codes first\)"):
+        shard(model, Accelerator(cpu=True), plan)

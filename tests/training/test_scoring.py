@@ -17,7 +17,8 @@ from cst.models.tensors import save_tensors
 from cst.store import fingerprint
 from cst.training.batches import Row, tokenize, tokenize_demonstrations
 from cst.training.packing.packs import pack_of
-from cst.training.scoring import Packed, Padded, Scorer, reference_logps, scorer_of
+from cst.training.policy import is_sharded
+from cst.training.scoring import Packed, Padded, Pass, Scorer, passes_of, reference_logps, scorer_of
 
 
 def test_a_model_is_packed_without_being_asked(loaded: LoadedModel, caplog: pytest.LogCaptureFixture):
@@ -80,6 +81,16 @@ def test_log_probs_come_back_row_by_row(scorer: Scorer, loaded: LoadedModel):
                 alone = response_logps(loaded.model, row.sequences, pad_token_id=0, batch_size=1)
             assert logps.tolist() == pytest.approx(alone.logps.tolist(), abs=1e-4)
             assert lengths.tolist() == alone.lengths.tolist()
+
+
+def test_a_whole_model_makes_a_pass_for_each_share(loaded: LoadedModel):
+    rows, scorer = tokenize_demonstrations(demonstrations(3), loaded.renderer), Padded(0, 2)
+    assert not is_sharded(loaded.model)
+    for step, count in ((range(3), 2), ((), 0)):
+        shares = scorer.shares(step, rows, rank=0, world_size=1)
+        found = passes_of(step, rows, model=loaded.model, scorer=scorer, accelerator=Accelerator(cpu=True))
+        assert found == [Pass(share) for share in shares]
+        assert len(found) == count
 
 
 def work_of(share: list[int], rows: list[Row], scorer: Scorer) -> int:

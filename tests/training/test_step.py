@@ -13,7 +13,7 @@ from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
 from cst.recipe.training import TrainingSettings
 from cst.store import read_json
-from cst.training.checkpoints import checkpoints
+from cst.training.folder import checkpoints
 from cst.training.step import learning_rate, with_precision
 
 

@@ -173,7 +173,7 @@ def _print_rows(home: Path) -> None:
 
 
 def _print_training(home: Path) -> None:
-    from cst.training.results import read_result
+    from cst.training.folder import read_result
 
     for folder in sorted((home / "models").glob("*")):
         result = read_result(folder)

@@ -59,11 +59,10 @@ def sequences_of(rows: Sequence[Row]) -> list[TokenSequence]:
 
 def tokenize(preferences: Sequence[Preference], renderer: Renderer) -> list[Row]:
     """Render each preference once: the same prompt before the chosen and before the rejected response."""
-    rows: list[Row] = []
-    for row in preferences:
-        sides = tuple(renderer.example(_messages(row), response) for response in (row.chosen, row.rejected))
-        rows.append(Row(row.id, row.configuration, sides))
-    return rows
+    return [
+        Row(row.id, row.configuration, tuple(renderer.example(_messages(row), r) for r in (row.chosen, row.rejected)))
+        for row in preferences
+    ]
 
 
 def tokenize_demonstrations(demonstrations: Sequence[Demonstration], renderer: Renderer) -> list[Row]:
@@ -76,52 +75,33 @@ def _messages(row: Preference | Demonstration) -> list[Message]:
     return [*system, *row.turns]
 
 
-def within_length(
-    rows: Sequence[Row],
-    max_length: int,
-    *,
-    drop_long: bool,
-    where: str,
-    remedy: str = "drop such rows with training.drop_long=true",
-) -> list[Row]:
-    """The rows that fit into `max_length` tokens; errors name the limit by `where`, and a `remedy`.
-
-    Raises:
-        TrainingError: There are no rows, a row is too long and `drop_long` is off, or no row is left.
-    """
-    if not rows:
-        raise TrainingError("training got 0 rows. Give it at least one.")
-    fitting = [row for row in rows if row.longest <= max_length]
-    if len(fitting) < len(rows) and not drop_long:
-        raise TrainingError(_too_long(rows, max_length, where, remedy))
-    if not fitting:
-        raise TrainingError(f"{where} leaves no room for any of {len(rows)} rows. Make room, or take other rows.")
-    return fitting
-
-
-def _too_long(rows: Sequence[Row], max_length: int, where: str, remedy: str) -> str:
-    lengths = [len(sequence.tokens) for row in rows for sequence in row.sequences]
-    long = sum(length > max_length for length in lengths)
-    first = next(row.id for row in rows if row.longest > max_length)
-    return (
-        f"{where} leaves no room for {long} of {len(lengths)} responses (the first in row {first!r}; the longest needs "
-        f"{max(lengths)} tokens). Make room for them, or {remedy}."
-    )
-
-
-def fitted(rows: Sequence[Row], max_length: int, *, cut_long: bool, drop_long: bool, where: str) -> list[Row]:
+def fitted(rows: Sequence[Row], max_length: int, *, drop_long: bool, where: str, cut_long: bool = False) -> list[Row]:
     """The rows that fit into `max_length` tokens, with `cut_long` because they are cut there; `where` names the limit.
 
-    A row of which nothing of the response would be left is dropped.
+    Only demonstrations are cut. A row of which nothing of the response would be left is dropped.
 
     Raises:
         TrainingError: There are no rows, a row is too long and neither `cut_long` nor `drop_long` is on, or no row is
             left.
     """
+    if not rows:
+        raise TrainingError("training got 0 rows. Give it at least one.")
     if cut_long:
-        rows = [_cut(row, max_length) for row in rows if row.sequences[0].response_start < max_length] or rows
-    remedy = "cut them there with training.cut_long=true, or drop such rows with training.drop_long=true"
-    return within_length(rows, max_length, drop_long=drop_long or cut_long, where=where, remedy=remedy)
+        fitting = [_cut(row, max_length) for row in rows if row.sequences[0].response_start < max_length]
+    else:
+        fitting = [row for row in rows if row.longest <= max_length]
+    if len(fitting) < len(rows) and not (cut_long or drop_long):
+        lengths = [len(sequence.tokens) for row in rows for sequence in row.sequences]
+        first = next(row.id for row in rows if row.longest > max_length)
+        cut = "cut them there with training.cut_long=true, or " if len(rows[0].sequences) == 1 else ""
+        raise TrainingError(
+            f"{where} leaves no room for {sum(length > max_length for length in lengths)} of {len(lengths)} responses "
+            f"(the first in row {first!r}; the longest needs {max(lengths)} tokens). Make room for them, or {cut}drop "
+            "such rows with training.drop_long=true."
+        )
+    if not fitting:
+        raise TrainingError(f"{where} leaves no room for any of {len(rows)} rows. Make room, or take other rows.")
+    return fitting
 
 
 def _cut(row: Row, max_length: int) -> Row:

@@ -21,34 +21,30 @@ from cst.errors import TrainingError
 from cst.models.loading import LoadedModel
 from cst.progress import track
 from cst.recipe.training import TrainingSettings
-from cst.store import append_record, write_records
+from cst.store import append_record, write_json, write_records
 from cst.training.batches import Row, plan_steps
-from cst.training.checkpoints import (
+from cst.training.evaluating import EvaluationSet, best_step, check_evaluation, evaluate, is_enough
+from cst.training.folder import (
+    CHECKPOINTS,
+    IDENTITY,
+    METRICS,
+    SNAPSHOTS,
+    Counts,
+    TrainingResult,
     checkpoints,
+    compare_identity,
     load_checkpoint,
+    read_result,
     remove_checkpoints,
     restore,
     restore_weights,
     save_checkpoint,
     step_folder,
-)
-from cst.training.evaluating import EvaluationSet, best_step, check_evaluation, evaluate, is_enough
-from cst.training.meters import StepLine, alarms
-from cst.training.policy import policy_of, save_policy
-from cst.training.results import (
-    CHECKPOINTS,
-    METRICS,
-    SNAPSHOTS,
-    Counts,
-    TrainingResult,
-    compare_identity,
-    read_result,
-    tuned_folder,
-    write_identity,
     write_result,
 )
+from cst.training.meters import StepLine, alarms
+from cst.training.policy import policy_of, save_policy, shard, sharding_plan
 from cst.training.scoring import Scorer, scorer_of
-from cst.training.sharding import shard, sharding_plan
 from cst.training.step import Objective, Work, learning_rate, make_optimizer, take_step
 
 logger = logging.getLogger(__name__)
@@ -71,7 +67,7 @@ class TrainingJob:
 def tune(
     job: TrainingJob, *, loaded: LoadedModel, settings: TrainingSettings, folder: Path, description: str
 ) -> TrainingResult:
-    """Tune `loaded.model` on the rows of a job; everything that comes of it is in `folder` (see results.py).
+    """Tune `loaded.model` on the rows of a job; everything that comes of it is in `folder` (see folder.py).
 
     A step takes per_device_train_batch_size * gradient_accumulation_steps rows, however many processes share them, so
     that one process and many make the same steps. Called again after an interruption, it goes on from the last
@@ -92,12 +88,12 @@ def tune(
     accelerator = _placed(loaded, settings, folder, job.evaluation_set)
     scorer = scorer_of(loaded, settings, job.rows)
     if accelerator.is_main_process:
-        write_identity(folder, job.identity)
+        write_json(folder / IDENTITY, job.identity)
     objective = job.objective(scorer, accelerator)
     with policy_of(loaded, settings) as policy:
         work = Work(job.rows, objective, policy, settings, accelerator, scorer, folder)
         metrics = _take_steps(work, loaded, job.evaluation_set, description)
-        tuned = tuned_folder(folder, full=settings.full)
+        tuned = folder / ("model" if settings.full else "adapter")
         if accelerator.is_main_process:
             _take_best(work, metrics)
             save_policy(policy, tuned, loaded)
@@ -113,33 +109,28 @@ def tune(
 def _placed(
     loaded: LoadedModel, settings: TrainingSettings, folder: Path, evaluation_set: EvaluationSet
 ) -> Accelerator:
-    """The processes of a training, and the model where they train it: whole on each device, or divided among them."""
-    plan = sharding_plan(full=settings.full)
-    accelerator = _accelerator(loaded, settings, folder, sharded=plan is not None)
-    sharded = plan is not None and accelerator.num_processes > 1
-    check_evaluation(settings, evaluation_set, sharded=sharded)
-    if plan is not None and sharded:
-        shard(loaded.model, accelerator, plan)
-    else:
-        loaded.model.to(accelerator.device)
-    return accelerator
-
-
-def _accelerator(loaded: LoadedModel, settings: TrainingSettings, folder: Path, *, sharded: bool) -> Accelerator:
-    """Processes, devices and trackers. Mixed precision is ours: accelerate fixes one for the life of a process.
+    """The processes of a training, and the model where they train it: whole on each device, or divided among them.
 
     A model on the CPU is trained there, but for one that is to be sharded: no accelerator may have room for it whole.
+    Mixed precision is ours: accelerate fixes one for the life of a process.
     """
+    plan = sharding_plan(full=settings.full)
     trackers: list[str | LoggerType | GeneralTracker] = [*settings.report_to]
     missing = [name for name in trackers if find_spec(str(name)) is None]
     if missing:
         raise TrainingError(
             f"training.report_to names {missing[0]}, which isn't installed. Install it, or leave it out."
         )
-    on_cpu = loaded.model.device.type == "cpu" and not (sharded and torch.accelerator.is_available())
+    on_cpu = loaded.model.device.type == "cpu" and not (plan is not None and torch.accelerator.is_available())
     accelerator = Accelerator(cpu=on_cpu, log_with=trackers or None, project_dir=folder / "trackers")
     if trackers:
         accelerator.init_trackers("cst", config={})
+    sharded = plan is not None and accelerator.num_processes > 1
+    check_evaluation(settings, evaluation_set, sharded=sharded)
+    if plan is not None and sharded:
+        shard(loaded.model, accelerator, plan)
+    else:
+        loaded.model.to(accelerator.device)
     return accelerator
 
 
@@ -157,8 +148,7 @@ def _take_steps(work: Work, loaded: LoadedModel, evaluation_set: EvaluationSet, 
     metrics = _resume(work, optimizer)
     seen = sum(len(step) for step in plan[: len(metrics)])
     remaining = _remaining(metrics, len(plan), settings)
-    shown = track(remaining, description=description, total=len(plan), done=len(metrics)) if main else remaining
-    for index in shown:
+    for index in track(remaining, description=description, total=len(plan), done=len(metrics)):
         seen += len(plan[index])
         epoch, rate = seen / len(work.rows), learning_rate(index, len(plan), settings)
         line = take_step(work, optimizer, plan[index], step=index + 1, epoch=epoch, rate=rate)

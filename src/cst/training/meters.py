@@ -4,8 +4,8 @@ This file knows neither models nor files.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Annotated, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Annotated, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,8 +20,7 @@ That chosen log-probs fall, and mass moves to the opposite answer, is the known 
 become e^20 times less likely."""
 
 
-@dataclass(frozen=True)
-class RowMeters:
+class RowMeters(NamedTuple):
     """Per row of a step, each [N] float64, in nats; `chosen_tokens` counts tokens, end token included."""
 
     loss: Tensor
@@ -33,24 +32,6 @@ class RowMeters:
     reference_chosen_logps: Tensor
     reference_rejected_logps: Tensor
     chosen_tokens: Tensor
-
-    @classmethod
-    def width(cls) -> int:
-        """How many columns `stacked` has."""
-        return len(fields(cls))
-
-    def stacked(self) -> Tensor:
-        """[N, columns] float64."""
-        return torch.stack([getattr(self, field.name) for field in fields(self)], dim=1)
-
-    @staticmethod
-    def unstacked(columns: Tensor) -> "RowMeters":
-        """The inverse of `stacked`."""
-        return RowMeters(*columns.unbind(dim=1))
-
-    def at(self, rows: Tensor) -> "RowMeters":
-        """The rows where a mask, [N] bool, is true."""
-        return RowMeters(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 class ConfigurationMetrics(Record):
@@ -189,7 +170,10 @@ class Alarm:
 
 def step_metrics(meters: RowMeters, configurations: Sequence[str], update: Update) -> StepMetrics:
     """The line of one step; `configurations` names each row's configuration."""
-    by_name = {name: _configuration_metrics(meters.at(rows)) for name, rows in _rows_of(configurations).items()}
+    by_name = {
+        name: _configuration_metrics(RowMeters(*(column[rows] for column in meters)))
+        for name, rows in _rows_of(configurations).items()
+    }
     return StepMetrics(
         **asdict(update),
         loss=_mean(meters.loss),

@@ -25,9 +25,9 @@ from cst.training.batches import (
     tokenize,
     tokenize_demonstrations,
     with_inputs,
-    within_length,
 )
 from cst.training.evaluating import EvaluationSet, HeldOut
+from cst.training.folder import REFERENCE, Counts, TrainingResult
 from cst.training.loop import TrainingJob, tune
 from cst.training.loss import PairLogps, PreferenceLoss, dpo_loss, ipo_loss, loss_at_reference, margin_of, nll_of
 from cst.training.meters import (
@@ -38,7 +38,6 @@ from cst.training.meters import (
     step_metrics,
     supervised_step_metrics,
 )
-from cst.training.results import REFERENCE, Counts, TrainingResult
 from cst.training.scoring import Scorer, reference_logps
 from cst.training.step import with_precision
 
@@ -74,7 +73,7 @@ def train(
         raise TrainingError(f"training.loss_type={settings.loss_type} and loss={loss!r} are two losses; leave one out.")
     max_length, where = _length_limit(loaded, settings)
     tokenized = tokenize(preferences, loaded.renderer)
-    rows = within_length(tokenized, max_length, drop_long=settings.drop_long, where=where)
+    rows = fitted(tokenized, max_length, drop_long=settings.drop_long, where=where)
     start, evaluation_set = _start_of(loaded, settings, rows), EvaluationSet(held_out)
 
     def objective(scorer: Scorer, accelerator: Accelerator) -> PreferenceObjective:
@@ -179,7 +178,7 @@ class PreferenceObjective:
     is where they are kept. `loss` is a user's own; without one it is that of `training.loss_type`.
     """
 
-    width: ClassVar[int] = RowMeters.width()
+    width: ClassVar[int] = len(RowMeters._fields)
 
     rows: Sequence[Row]
     reference: Tensor
@@ -220,11 +219,11 @@ class PreferenceObjective:
             reference_rejected_logps=reference.rejected.logps,
             chosen_tokens=policy.chosen.lengths,
         )
-        return loss, meters.stacked().detach()
+        return loss, torch.stack(meters, dim=1).detach()
 
     def line(self, rows: Sequence[int], meters: Tensor, update: Update) -> StepMetrics:
         """See Objective."""
-        return step_metrics(RowMeters.unstacked(meters), [self.rows[row].group for row in rows], update)
+        return step_metrics(RowMeters(*meters.unbind(1)), [self.rows[row].group for row in rows], update)
 
     def check_start(self, meters: Tensor, *, is_exact: bool) -> None:
         """Before its first update the policy is the reference, so that every margin is 0; see Objective.
@@ -233,7 +232,7 @@ class PreferenceObjective:
         """
         if self.loss is not None:
             return
-        settings, found = self.settings, float(RowMeters.unstacked(meters).preference_loss.mean())
+        settings, found = self.settings, float(RowMeters(*meters.unbind(1)).preference_loss.mean())
         tolerance = FIRST_LOSS_TOLERANCE if is_exact else FIRST_LOSS_TOLERANCE_BF16
         expected, slope = loss_at_reference(settings.beta, settings.loss_type)
         if abs(found - expected) > tolerance * max(1.0, slope):

@@ -25,11 +25,11 @@ from cst.progress import track
 from cst.recipe.training import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import Row, micro_batches, sequences_of
+from cst.training.folder import short
 from cst.training.packing.attention import attending_in_trees
 from cst.training.packing.logps import TOKEN_BUDGET, language_model, packed_response_logps, why_not_packed
 from cst.training.packing.packs import check_rows, micro_packs
-from cst.training.results import short
-from cst.training.sharding import Pass, passes
+from cst.training.policy import is_sharded
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +87,29 @@ def _by_row(scored: ResponseLogps, rows: int) -> ResponseLogps:
     return ResponseLogps(scored.logps.view(-1, rows).T, scored.lengths.view(-1, rows).T)
 
 
+@dataclass(frozen=True)
+class Pass:
+    """Rows that are computed together, by their positions; one that doesn't `count` is made to keep others company."""
+
+    positions: list[int]
+    counts: bool = True
+
+
 def passes_of(
     step: Sequence[int], rows: Sequence[Row], *, model: nn.Module, scorer: Scorer, accelerator: Accelerator
 ) -> list[Pass]:
-    """The passes that this process makes over the rows of a step, by their positions in it."""
-    mine = scorer.shares(step, rows, rank=accelerator.process_index, world_size=accelerator.num_processes)
-    shortest = min(range(len(step)), key=lambda position: rows[step[position]].longest)
-    return passes(mine, filler=shortest, model=language_model(model), accelerator=accelerator)
+    """The passes that this process makes over the rows of a step, by their positions in it: one for each of its shares.
+
+    Processes gather the weights of a sharded layer together, so that each has to make as many passes as the one with
+    the most shares: passes with the shortest row alone are added, which are computed in vain.
+    """
+    shares = scorer.shares(step, rows, rank=accelerator.process_index, world_size=accelerator.num_processes)
+    mine = [Pass(share) for share in shares]
+    if is_sharded(language_model(model)):
+        most = int(cast(Tensor, accelerator.gather(torch.tensor([len(mine)], device=accelerator.device))).max())
+        shortest = min(range(len(step)), key=lambda position: rows[step[position]].longest)
+        mine += [Pass([shortest], counts=False)] * (most - len(mine))
+    return mine
 
 
 def autocast(accelerator: Accelerator, settings: TrainingSettings) -> torch.autocast:
@@ -115,15 +131,11 @@ def logps_of_rows(
     todo = passes_of(range(len(rows)), rows, model=model, scorer=scorer, accelerator=accelerator)
     logps = torch.zeros(len(rows), len(rows[0].sequences), dtype=torch.float64, device=accelerator.device)
     with autocast(accelerator, settings), scorer.ready(model):
-        for each in track(todo, description=description, weight=_rows) if accelerator.is_main_process else todo:
+        for each in track(todo, description=description, weight=lambda each: len(each.positions) * each.counts):
             scored = scorer.score(model, [rows[row] for row in each.positions]).logps
             if each.counts:
                 logps[each.positions] = scored
     return cast(Tensor, accelerator.reduce(logps, reduction="sum"))
-
-
-def _rows(each: Pass) -> int:
-    return len(each.positions) * each.counts
 
 
 def not_finite(logps: Tensor) -> list[int]:
@@ -137,20 +149,16 @@ def scorer_of(loaded: LoadedModel, settings: TrainingSettings, rows: Sequence[Ro
     Raises:
         TrainingError: training.tokens_per_pack is smaller than a row.
     """
-    reason = _why_padded(loaded, settings)
+    if settings.lora_dropout and not settings.full:
+        reason = f"training.lora_dropout={settings.lora_dropout} would drop the same of all rows that share a token"
+    else:
+        reason = why_not_packed(loaded.model.eval())
     if reason is not None:
         logger.warning("Rows are padded and not packed, which is slower: %s.", reason)
         return Padded(loaded.renderer.pad_token_id, settings.per_device_train_batch_size)
     if settings.tokens_per_pack is not None:
         check_rows([row.sequences for row in rows], settings.tokens_per_pack)
     return Packed(settings.tokens_per_pack or TOKEN_BUDGET)
-
-
-def _why_padded(loaded: LoadedModel, settings: TrainingSettings) -> str | None:
-    if settings.lora_dropout and not settings.full:
-        return f"training.lora_dropout={settings.lora_dropout} would drop the same of all rows that share a token"
-    loaded.model.eval()
-    return why_not_packed(loaded.model)
 
 
 _LOGPS, _CHECKSUM = "logps", "sha256"

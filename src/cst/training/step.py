@@ -25,10 +25,9 @@ from cst.models.logps import ResponseLogps
 from cst.recipe.training import TrainingSettings
 from cst.store import fingerprint
 from cst.training.batches import Row
-from cst.training.checkpoints import checkpoints, trained
+from cst.training.folder import CHECKPOINTS, checkpoints, trained
 from cst.training.meters import StepLine, Update
 from cst.training.packing.logps import language_model
-from cst.training.results import CHECKPOINTS
 from cst.training.scoring import Scorer, autocast, passes_of
 
 
@@ -101,15 +100,8 @@ def learning_rate(index: int, n_steps: int, settings: TrainingSettings) -> float
     if index < warmup:
         return settings.learning_rate * index / warmup
     progress = (index - warmup) / (n_steps - warmup)
-    return settings.learning_rate * _decay(progress, settings)
-
-
-def _decay(progress: float, settings: TrainingSettings) -> float:
-    if settings.lr_scheduler_type == "linear":
-        return 1 - progress
-    if settings.lr_scheduler_type == "cosine":
-        return (1 + math.cos(math.pi * progress)) / 2
-    return 1.0
+    decays = {"linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2, "constant": 1.0}
+    return settings.learning_rate * decays[settings.lr_scheduler_type]
 
 
 def make_optimizer(policy: nn.Module, settings: TrainingSettings) -> AdamW:
@@ -163,18 +155,14 @@ def _accumulate(work: Work, rows: Sequence[int]) -> Tensor:
     casts_once = disable_input_dtype_casting(work.policy, active=work.settings.mixed_precision == "bf16")
     with work.scorer.ready(work.policy), casts_once:
         for each in passes_of(rows, work.rows, model=work.policy, scorer=work.scorer, accelerator=accelerator):
-            loss, meters = _forward(work, [rows[position] for position in each.positions])
+            numbers = [rows[position] for position in each.positions]
+            with autocast(accelerator, work.settings):
+                scored = work.scorer.score(work.policy, [work.rows[row] for row in numbers])
+            loss, meters = work.objective.terms(numbers, scored)
             (loss.sum() * (each.counts / units)).backward()
             if each.counts:
                 told[each.positions] = meters
     return cast(Tensor, accelerator.reduce(told, "sum")).cpu()
-
-
-def _forward(work: Work, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Loss of each row, with its gradient [B], and the meters without [B, width]."""
-    with autocast(work.accelerator, work.settings):
-        scored = work.scorer.score(work.policy, [work.rows[row] for row in rows])
-    return work.objective.terms(rows, scored)
 
 
 def _sum_over_processes(accelerator: Accelerator, parameters: Sequence[nn.Parameter]) -> None:

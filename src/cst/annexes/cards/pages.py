@@ -210,7 +210,7 @@ def _configuration(configuration: SafetyConfiguration, recipe: Recipe) -> str:
 
 def _how_trained(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
     """The number of rows, their sources, and the outcome of training."""
-    from cst.training.results import read_result
+    from cst.training.folder import read_result
 
     of = f" of {as_code(source_name(recipe.preferences.path))}" if recipe.preferences else ""
     if recipe.mixture:

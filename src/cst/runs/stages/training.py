@@ -227,7 +227,7 @@ def evaluation_curve_stage(workshop: Workshop) -> Stage:
 
 def _points(metrics: Path) -> "list[CurvePoint]":
     from cst.evaluation.scores import at_step
-    from cst.training.results import read_metrics
+    from cst.training.folder import read_metrics
 
     evaluations = [(line.evaluation, line.step) for line in read_metrics(metrics)]
     return [point for each, step in evaluations if each is not None for point in at_step(each.scores, step)]

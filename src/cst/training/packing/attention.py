@@ -58,15 +58,12 @@ class Bucket:
     """B nodes of like size: places in the pack of their queries [B, n] and of their keys [B, P + n].
 
     Keys are the path, padded on the left to P, and the node itself, padded on the right: query i is P + i - c tokens
-    behind key c in every node. `hidden` [B, H] is true on the left padding, of H tokens at most. Its places come after
-    `queries_before` and `keys_before` places of other buckets.
+    behind key c in every node. `hidden` [B, H] is true on the left padding, of H tokens at most.
     """
 
     queries: Tensor
     keys: Tensor
     hidden: Tensor
-    queries_before: int
-    keys_before: int
     _blocks: dict[tuple[int | None, torch.dtype], list[Block]] = field(
         default_factory=dict[tuple[int | None, torch.dtype], list[Block]]
     )
@@ -95,30 +92,33 @@ class Bucket:
         hidden = self.hidden[:, left:]
         return Block(slice(first, last), slice(left, self.path + last), mask, hidden if hidden.numel() else None)
 
-    def of_queries(self, states: Tensor, heads: int) -> Tensor:
-        """The bucket's part of all query places: [places, D] -> a view [B * heads, n, D]."""
-        return _part(states, self.queries, self.queries_before, heads)
-
-    def of_keys(self, states: Tensor, heads: int) -> Tensor:
-        """The bucket's part of all key places: [places, D] -> a view [B * heads, P + n, D]."""
-        return _part(states, self.keys, self.keys_before, heads)
-
-
-def _part(states: Tensor, index: Tensor, before: int, heads: int) -> Tensor:
-    return states[before * heads : (before + index.numel()) * heads].view(len(index) * heads, index.shape[1], -1)
-
 
 @dataclass(frozen=True)
 class Gathering:
-    """The same for tokens' heads, which lie as [T * heads] rows.
+    """Queries or keys of tokens' heads, which lie as [T * heads] rows, at places: [B, heads, n] of bucket after bucket.
 
-    `rows`: which row stands at each padded place, [B, heads, n] of one bucket after the other. `uses` and `starts`:
-    the padded places of each row, row by row, as torch's embedding_bag takes them.
+    `rows`: which row stands at each place, and any at `padding`. `uses` and `starts`: the places of each row, row by
+    row, as torch's embedding_bag takes them. `shapes`: [B * heads, n] of each bucket.
     """
 
     rows: Tensor
+    padding: Tensor
     uses: Tensor
     starts: Tensor
+    shapes: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, indices: Sequence[Tensor], heads: int, row_heads: int, size: int) -> "Gathering":
+        """From each bucket's tokens [B, n] (-1: padding), of `size` in all, whose `row_heads` are shared by `heads`."""
+        device = indices[0].device
+        head = torch.arange(heads, device=device)[:, None] // (heads // row_heads)
+        by_head = [(index[:, None] * row_heads + head).masked_fill(index[:, None] < 0, -1) for index in indices]
+        rows = torch.cat([index.flatten() for index in by_head])
+        real = (rows >= 0).nonzero()[:, 0]
+        ordered, order = rows[real].sort(stable=True)
+        starts = torch.searchsorted(ordered, torch.arange(size * row_heads, device=device))
+        shapes = tuple((len(index) * heads, index.shape[1]) for index in indices)
+        return cls(rows.clamp(min=0), (rows < 0).nonzero()[:, 0], real[order], starts, shapes)
 
     def gather(self, states: Tensor) -> Tensor:
         """[T, heads, D] -> [places, D]."""
@@ -128,14 +128,10 @@ class Gathering:
         """Each row's sum over its places: [places, D] -> [rows, D]; 16-bit sums are rounded once."""
         return functional.embedding_bag(self.uses, places, self.starts, mode="sum")
 
-
-@dataclass(frozen=True)
-class Places:
-    """Both sides of the attention of a model's layer: its queries and its keys, and which query places are padding."""
-
-    queries: Gathering
-    keys: Gathering
-    padding: Tensor
+    def by_bucket(self, places: Tensor) -> list[Tensor]:
+        """Each bucket's part of all places: [places, D] -> views [B * heads, n, D]."""
+        parts = places.split([lines * columns for lines, columns in self.shapes])
+        return [part.view(*shape, -1) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -145,7 +141,9 @@ class TreePlan:
     size: int
     longest: int
     buckets: tuple[Bucket, ...]
-    _places: dict[tuple[int, int], Places] = field(default_factory=dict[tuple[int, int], Places])
+    _places: dict[tuple[int, int], tuple[Gathering, Gathering]] = field(
+        default_factory=dict[tuple[int, int], tuple[Gathering, Gathering]]
+    )
 
     @classmethod
     def of(cls, nodes: Sequence[Node], device: torch.device) -> "TreePlan":
@@ -155,21 +153,16 @@ class TreePlan:
             queries, keys = _padded(nodes, members)
             depths = [node.depth for node in members]
             hidden = (keys[:, : max(depths) - min(depths)] < 0).to(device)
-            before = sum(b.queries.numel() for b in buckets), sum(b.keys.numel() for b in buckets)
-            buckets.append(Bucket(queries.to(device), keys.to(device), hidden, before[0], before[1]))
+            buckets.append(Bucket(queries.to(device), keys.to(device), hidden))
         longest = max(node.depth + len(node) for node in nodes)
         return cls(sum(len(node) for node in nodes), longest, tuple(buckets))
 
-    def places(self, heads: int, key_heads: int) -> Places:
-        """For layers of `heads` query heads that share `key_heads` key heads; made once."""
+    def places(self, heads: int, key_heads: int) -> tuple[Gathering, Gathering]:
+        """Queries and keys of layers whose `heads` query heads share `key_heads` key heads; made once."""
         if (heads, key_heads) not in self._places:
-            queries = [bucket.queries for bucket in self.buckets]
-            keys = [bucket.keys for bucket in self.buckets]
-            padding = torch.cat([_for_heads(index, heads, heads) for index in queries]) < 0
-            self._places[heads, key_heads] = Places(
-                queries=_gathering(queries, heads, heads, self.size),
-                keys=_gathering(keys, heads, key_heads, self.size),
-                padding=padding.nonzero()[:, 0],
+            self._places[heads, key_heads] = (
+                Gathering.of([bucket.queries for bucket in self.buckets], heads, heads, self.size),
+                Gathering.of([bucket.keys for bucket in self.buckets], heads, key_heads, self.size),
             )
         return self._places[heads, key_heads]
 
@@ -207,21 +200,6 @@ def _padded(nodes: Sequence[Node], members: Sequence[Node]) -> tuple[Tensor, Ten
             keys[line, end - len(above) : end] = torch.arange(above.start, above.stop)
             end, ancestor = end - len(above), above.parent
     return queries, keys
-
-
-def _for_heads(index: Tensor, heads: int, key_heads: int) -> Tensor:
-    """Places of tokens [B, n] as rows of their heads, [B * heads * n]; padding stays negative."""
-    head = torch.arange(heads, device=index.device) // (heads // key_heads)
-    rows = index[:, None] * key_heads + head[:, None]
-    return rows.masked_fill(index[:, None] < 0, -1).flatten()
-
-
-def _gathering(indices: Sequence[Tensor], heads: int, key_heads: int, size: int) -> Gathering:
-    rows = torch.cat([_for_heads(index, heads, key_heads) for index in indices])
-    real = (rows >= 0).nonzero()[:, 0]
-    ordered, order = rows[real].sort(stable=True)
-    starts = torch.searchsorted(ordered, torch.arange(size * key_heads, device=rows.device))
-    return Gathering(rows.clamp(min=0), real[order], starts)
 
 
 @dataclass(frozen=True)
@@ -295,36 +273,30 @@ class _TreeAttention(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.plan, ctx.rules = plan, rules
-        heads = query.shape[1]
-        places = plan.places(heads, key.shape[1])
-        queries, keys, values = _gathered(places, query, key, value, rules)
+        of_queries, of_keys = plan.places(query.shape[1], key.shape[1])
+        queries, keys, values = of_queries.gather(query).mul_(rules.scaling), of_keys.gather(key), of_keys.gather(value)
         out = values.new_empty(len(queries), values.shape[1])
-        for bucket in plan.buckets:
-            q, o = bucket.of_queries(queries, heads), bucket.of_queries(out, heads)
-            k, v = bucket.of_keys(keys, heads), bucket.of_keys(values, heads)
+        parts = (*map(of_queries.by_bucket, (queries, out)), *map(of_keys.by_bucket, (keys, values)))
+        for bucket, q, o, k, v in zip(plan.buckets, *parts, strict=True):
             _attend(q, k, v, bucket, rules, o)
-        return places.queries.scatter(out).view(len(query), heads, -1)
+        return of_queries.scatter(out).view(*query.shape[:2], -1)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         query, key, value = ctx.saved_tensors
-        heads = query.shape[1]
-        places: Places = ctx.plan.places(heads, key.shape[1])
-        queries, keys, values = _gathered(places, query, key, value, ctx.rules)
-        grad_out = places.queries.gather(grad_outputs[0]).index_fill_(0, places.padding, 0)
+        plan, rules = cast(TreePlan, ctx.plan), cast(_Rules, ctx.rules)
+        of_queries, of_keys = plan.places(query.shape[1], key.shape[1])
+        queries, keys, values = of_queries.gather(query).mul_(rules.scaling), of_keys.gather(key), of_keys.gather(value)
+        grad_out = of_queries.gather(grad_outputs[0]).index_fill_(0, of_queries.padding, 0)
         grad_q, grad_k, grad_v = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)
-        for bucket in ctx.plan.buckets:
-            q, d_o, d_q = (bucket.of_queries(states, heads) for states in (queries, grad_out, grad_q))
-            k, v, d_k, d_v = (bucket.of_keys(states, heads) for states in (keys, values, grad_k, grad_v))
-            _attend_backward((q, k, v), d_o, bucket, ctx.rules, (d_q, d_k, d_v))
-        of_query = places.queries.scatter(grad_q.mul_(ctx.rules.scaling)).view_as(query)
-        of_key, of_value = places.keys.scatter(grad_k).view_as(key), places.keys.scatter(grad_v).view_as(value)
-        return of_query, of_key, of_value, None, None
-
-
-def _gathered(places: Places, query: Tensor, key: Tensor, value: Tensor, rules: _Rules) -> tuple[Tensor, ...]:
-    """Queries, times the layer's scaling, keys and values at their padded places: [places, D] each."""
-    return places.queries.gather(query).mul_(rules.scaling), places.keys.gather(key), places.keys.gather(value)
+        parts = (
+            *map(of_queries.by_bucket, (queries, grad_out, grad_q)),
+            *map(of_keys.by_bucket, (keys, values, grad_k, grad_v)),
+        )
+        for bucket, q, d_o, d_q, k, v, d_k, d_v in zip(plan.buckets, *parts, strict=True):
+            _attend_backward((q, k, v), d_o, bucket, rules, (d_q, d_k, d_v))
+        of_query = of_queries.scatter(grad_q.mul_(rules.scaling)).view_as(query)
+        return of_query, of_keys.scatter(grad_k).view_as(key), of_keys.scatter(grad_v).view_as(value), None, None
 
 
 def tree_attention(
