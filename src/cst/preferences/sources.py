@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from cst.errors import DataError
 from cst.integrity import reject_damaged
 from cst.preferences.files import RowFault
-from cst.preferences.formats import IDENTITY, Format, named, nearest_to, recognised
+from cst.preferences.formats import IDENTITY, Format, format_of, nearest_to, recognised
 from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS, one_column
@@ -40,11 +40,12 @@ logger = logging.getLogger(__name__)
 class Reading:
     """How a source is read.
 
-    `format` is told by the columns where it isn't named; `columns` maps a format's names to the file's; `quarantine` is
+    `format` is told by the columns where it isn't named; a function from a row to the fields of a record is a format
+    of your own; `columns` maps a format's names to the file's; `quarantine` is
     where bad rows are written; with `skip_bad_rows` they are a warning instead of an error.
     """
 
-    format: str | None = None
+    format: str | Callable[[Row], Mapping[str, object]] | None = None
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     quarantine: Path | None = None
     skip_bad_rows: bool = False
@@ -165,7 +166,7 @@ def _found(
     make: Callable[[Row, Format[R], str], R],
     guess: Callable[[Row], Format[R] | None],
 ) -> Iterator[Found[R] | BadRow]:
-    before = named(reading.format, formats) if reading.format is not None else None
+    before = None if reading.format is None else format_of(reading.format, formats)
     stem = _stem(source)
     for number, found in enumerate(read_rows(source), start=1):
         if isinstance(found, BadRow):

@@ -5,6 +5,7 @@ This file knows how pages are written. Which sections they have stands in `secti
 """
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from cst.reporting import score_tables
 from cst.reporting.evidence import Evidence, read_evidence
 from cst.reporting.judge_tables import corrected_table
-from cst.reporting.sections import capability_table, sections
+from cst.reporting.sections import Section, capability_table, sections
 from cst.reporting.supervised import changes_table, rates_table
 from cst.reporting.tables import INTERVAL_NOTE, Heading, Rate, Table
 from cst.store import uncollected, write_text
@@ -31,8 +32,10 @@ class Report:
 
 
 @uncollected()
-def render_report(folder: Path) -> Report:
+def render_report(folder: Path, *, more: Sequence[Callable[[Evidence], Section]] = ()) -> Report:
     """Write both reports of a run folder; what isn't there is named and left out.
+
+    `more` are your own sections, made from the folder's records and put after the others (docs/extending.md).
 
     Raises:
         RunFolderError: there is no such folder.
@@ -41,7 +44,7 @@ def render_report(folder: Path) -> Report:
     evidence = read_evidence(folder)
     page = {
         "evidence": evidence,
-        "sections": sections(evidence),
+        "sections": [*sections(evidence), *(section(evidence) for section in more)],
         "interval_note": INTERVAL_NOTE,
         "judges": evidence.judges,
         "recipe": json.dumps(evidence.recipe, indent=2, ensure_ascii=False) if evidence.recipe else "",
