@@ -14,6 +14,7 @@ from cst.annexes.cards import NO_VALUE, Code, as_code, card, listed, plain, size
 from cst.annexes.cards.mixtures import SOURCE_COLUMNS, demonstrations_card, hub_id, hub_ids, sources_of
 from cst.errors import RecipeError
 from cst.integrity import reject_changed
+from cst.miniature import WORLD
 from cst.preferences.selection import TaskRows
 from cst.preferences.sources import source_name
 from cst.recipe import Recipe
@@ -22,6 +23,7 @@ from cst.recipe.models import EndpointSettings
 from cst.recipe.synthesis import ContrastSettings, SynthesisMethod
 from cst.recipe.training import OF_DPO
 from cst.records import Demonstration, Preference, SafetyConfiguration, Score
+from cst.runs.own import OwnParts
 from cst.runs.stages.rows import counts_of, demonstrations_of
 from cst.runs.stages.scores import CARD
 from cst.runs.stages.training import preferences_of
@@ -190,7 +192,10 @@ def model_card(folder: Path, model: str) -> str:
         recipe.note,
         f"A {'full fine-tune' if is_full else 'LoRA adapter'} of {_model_name(path)}, {how}",
         "## Configurations",
-        listed(_configuration(each, recipe) for each in Workshop(recipe, folder).configurations_of(model)),
+        listed(
+            _configuration(each, recipe)
+            for each in Workshop(recipe, folder, own=OwnParts(WORLD)).configurations_of(model)
+        ),
         "## Training",
         *_how_trained(recipe, folder, model),
         *_selection(recipe, folder, model),
