@@ -75,6 +75,8 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     from cst.records import SidePerTopic as SidePerTopic
     from cst.records import Verdict as Verdict
     from cst.reporting.report import render_report as render_report
+    from cst.reporting.sections import Section as Section
+    from cst.reporting.tables import Table as Table
     from cst.synthesis.critique import synthesize as synthesize
     from cst.training.objectives import fine_tune as fine_tune
     from cst.training.objectives import train as train

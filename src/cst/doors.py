@@ -3,7 +3,7 @@
 The core knows no annex, so it is here that the miniature's world is handed to it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ from cst.chat.budget import Budget
 from cst.judges import Judge
 from cst.miniature import WORLD
 from cst.recipe import Recipe
+from cst.recipe.world import World
 from cst.runs.folder import Outcome
-from cst.runs.own import JudgeFunction, OwnParts
+from cst.runs.own import JudgeFunction, OwnParts, SectionOf
 from cst.runs.pipeline import Verb, bring_up_to_date
 from cst.runs.workshop import Workshop
 from cst.synthesis.gates import Gate
@@ -34,22 +35,25 @@ def run(
     gates: Mapping[str, Gate] | None = None,
     losses: "Mapping[str, PreferenceLoss] | None" = None,
     chats: "Mapping[str, ChatModel] | None" = None,
+    sections: Sequence[SectionOf] = (),
+    world: World = WORLD,
     tell: Callable[[str, Outcome], None] = lambda _name, _outcome: None,
 ) -> dict[str, Outcome]:
     """Bring a run folder up to date, up to and including a verb; what is up to date is left as it is.
 
     `judges`, `gates`, `losses` and `chats` are your own, by the names that the recipe uses: `judge: {kind: python,
-    name: NAME}`, `synthesis.gates.own: [NAME]`, `training.loss: NAME`, and names of `chat_models`
-    (docs/extending.md). Killed at any moment, the same call continues to the same files. The calls of all runs in the
-    folder together keep to the budget.
+    name: NAME}`, `synthesis.gates.own: [NAME]`, `training.loss: NAME`, and names of `chat_models`. `sections` come last
+    in the report (docs/extending.md). `world` is what `miniature` stands for. Killed at any moment, the same call
+    continues to the same files. The calls of all runs in the folder together keep to the budget.
 
     Returns:
         What became of each stage, by its name.
 
     Raises:
-        CstError: As for `bring_up_to_date`; or the recipe names a part of your own that isn't given.
+        RecipeError: The recipe names a part that isn't passed in, or doesn't name one that is.
+        CstError: As for `bring_up_to_date`.
     """
-    own = OwnParts(WORLD, judges or {}, gates or {}, losses or {}, chats or {})
+    own = OwnParts(world, judges or {}, gates or {}, losses or {}, chats or {}, sections)
     workshop = Workshop(recipe, Path(folder), budget=budget, own=own)
     return bring_up_to_date(workshop, until=until, update=update, tell=tell)
 

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -328,6 +329,10 @@ def readable(path: Path) -> Generator[None]:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}). Convert it to UTF-8.") from error
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where an object lies in this process, as its default repr says: it tells nothing of what the object is."""
+
+
 def describe_callable(given: object) -> dict[str, str]:
     """What tells a user's function or object from another: its name, and a hash of its source where Python has it.
 
@@ -335,7 +340,7 @@ def describe_callable(given: object) -> dict[str, str]:
     """
     code = given if inspect.isfunction(given) else type(given)
     name = f"{code.__module__}.{code.__qualname__}"
-    described = {"name": name if code is given else f"{name}: {given!r}"}
+    described = {"name": name if code is given else f"{name}: {_ADDRESS.sub('', repr(given))}"}
     with suppress(OSError, TypeError):  # typed into an interactive session, or compiled: there is no source
         described["source"] = fingerprint(inspect.getsource(code))
     return described

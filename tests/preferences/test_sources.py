@@ -202,3 +202,26 @@ def test_the_released_rows_are_read_as_they_are():
     assert [(row.system_prompt or "", row.prompt, row.chosen, row.rejected, row.task) for row in rows] == [
         (row["system"], row["prompt"], row["chosen"], row["rejected"], row["task"]) for row in raw
     ]
+
+
+def ticket(row):
+    if row["closed"]:
+        return None
+    return Prompt(id=row["key"], task="harmless", text=row["question"])
+
+
+def test_a_function_is_a_format_that_may_leave_rows_out(tmp_path, caplog):
+    open_row = {"key": "T-1", "question": "Is bleach safe?", "closed": False}
+    source = file_of(tmp_path, open_row, {**open_row, "key": "T-2", "closed": True})
+
+    assert read_prompts(source, format=ticket) == [Prompt(id="T-1", task="harmless", text="Is bleach safe?")]
+    assert "format left out 1 rows, the first is" in caplog.text
+
+
+def test_a_row_that_a_function_can_not_read_is_named_with_its_line(tmp_path):
+    source = file_of(
+        tmp_path, {"key": "T-1", "question": "Well?", "closed": False}, {"key": "", "question": "x", "closed": 0}
+    )
+
+    with pytest.raises(DataError, match=r"data\.jsonl:2 can't be read by format=.*: id=''"):
+        read_prompts(source, format=ticket)

@@ -167,7 +167,7 @@ def test_a_rubric_that_can_not_be_used_is_told_before_anything_is_made(tmp_path)
             "{kind: chat, model: other}",
             "a judge of kind chat has the model 'other', but chat_models has only",
         ),
-        ("{kind: chat, model: careful, read: logits}", r"chat_models\.careful is an endpoint, which gives none"),
+        ("{kind: chat, model: careful, read: logits}", r"chat_models\.careful is of kind: endpoint, which gives none"),
         ("{kind: chat, model: careful, rubrik: {}}", r"unknown key 'judge\.rubrik'. Did you mean 'rubrics'"),
         (
             "{kind: chat, model: careful, rubric_files: {own: {path: a.txt, labels: {A: up}}}}",

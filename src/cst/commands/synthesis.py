@@ -109,7 +109,7 @@ def _reject_models_in_process(workshop: Workshop) -> None:
         RecipeError: The recipe's synthesis uses a local model.
     """
     for name in workshop.synthesis_cast:
-        if name is None or workshop.recipe.chat_models[name].kind == "local":
+        if name is None or workshop.is_local(name):
             raise RecipeError(
                 f"Shards need models behind endpoints, but {name or 'the start model'} runs in this process, where an "
                 "answer depends on its batch. Serve it, and name it in chat_models and as the author."

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from cst.recipe.data import FileName, MixtureSettings, PreferenceFile, PromptSettings
 from cst.recipe.evaluation import CapabilitySettings, GenerationSettings
-from cst.recipe.judges import JudgeSettings, SingleJudgeSettings, single_judges
+from cst.recipe.judges import JudgeSettings, SingleJudgeSettings, chat_model_of, single_judges
 from cst.recipe.models import ChatModelSettings, ModelSettings
 from cst.recipe.synthesis import SynthesisSettings
 from cst.recipe.training import TrainingSettings
@@ -143,18 +143,19 @@ class Recipe(Record):
         return of_rows or bool(self.prompts.held_out) or self.prompts.held_out_share > 0
 
     def _reject_unknown_judge(self, judge: SingleJudgeSettings) -> None:
-        if judge.kind != "chat" and judge.kind != "guard":
+        name = chat_model_of(judge)
+        if name is None:
             return
-        chat = self.chat_models.get(judge.model)
+        chat = self.chat_models.get(name)
         if chat is None:
             raise ValueError(
-                f"a judge of kind {judge.kind} has the model {judge.model!r}, but chat_models has only "
+                f"a judge of kind {judge.kind} has the model {name!r}, but chat_models has only "
                 f"{list(self.chat_models)}; add it there"
             )
-        if judge.kind == "chat" and judge.read == "logits" and chat.kind != "local":
+        if getattr(judge, "read", "text") == "logits" and chat.kind != "local":
             raise ValueError(
-                f"a judge reads logits, but chat_models.{judge.model} is an endpoint, which gives none; read its text, "
-                "or name a model of kind: local"
+                f"a judge reads logits, but chat_models.{name} is of kind: {chat.kind}, which gives none; read its "
+                "text, or name a model of kind: local"
             )
 
     def _reject_evaluation_of_nothing(self) -> None:

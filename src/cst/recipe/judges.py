@@ -203,3 +203,8 @@ JudgeSettings: TypeAlias = Annotated[SingleJudgeSettings | PanelSettings, Field(
 def single_judges(settings: JudgeSettings) -> tuple[SingleJudgeSettings, ...]:
     """The members of a panel, or the single judge in a tuple."""
     return settings.members if isinstance(settings, PanelSettings) else (settings,)
+
+
+def chat_model_of(settings: SingleJudgeSettings) -> str | None:
+    """The name in `chat_models` that a judge asks, or None."""
+    return settings.model if isinstance(settings, ChatJudgeSettings | GuardSettings) else None

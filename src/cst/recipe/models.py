@@ -96,4 +96,12 @@ class LocalChatSettings(ModelSettings):
     batch_size: BatchSize = 32
 
 
-ChatModelSettings: TypeAlias = Annotated[EndpointSettings | LocalChatSettings, Field(discriminator="kind")]
+class PythonChatSettings(Record):
+    """Your own chat model, given by the same name to `cst.run` (docs/extending.md)."""
+
+    kind: Literal["python"] = Field(description="Your own chat model: `cst.run(..., chats={NAME: ...})`.")
+
+
+ChatModelSettings: TypeAlias = Annotated[
+    EndpointSettings | LocalChatSettings | PythonChatSettings, Field(discriminator="kind")
+]

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from cst.records import NOT_WRITTEN_IF_NONE, Record, Text
 
-OF_DPO = ("loss_type", "beta", "nll_weight", "reference")
+OF_DPO = ("loss", "loss_type", "beta", "nll_weight", "reference")
 """Settings that only `method: dpo` has."""
 
 OF_SFT = ("train_on_inputs", "cut_long")
@@ -163,6 +163,8 @@ class TrainingSettings(Record):
             raise ValueError(
                 "metric_for_best_model=eval_loss is a validation loss, which only method: sft has; choose a rate"
             )
+        if self.loss is not None and self.loss_type != "sigmoid":
+            raise ValueError(f"loss={self.loss} and loss_type={self.loss_type} are two losses; leave one of them out")
         if self.cut_long and self.drop_long:
             raise ValueError("cut_long and drop_long exclude each other; leave one of them out")
         return self

@@ -15,7 +15,8 @@ from markupsafe import Markup
 from cst.reporting import score_tables
 from cst.reporting.evidence import Evidence, read_evidence
 from cst.reporting.judge_tables import corrected_table
-from cst.reporting.sections import Section, capability_table, sections
+from cst.reporting.sections import Section, capability_table
+from cst.reporting.sections import sections as sections_of
 from cst.reporting.supervised import changes_table, rates_table
 from cst.reporting.tables import INTERVAL_NOTE, Heading, Rate, Table
 from cst.store import uncollected, write_text
@@ -32,10 +33,8 @@ class Report:
 
 
 @uncollected()
-def render_report(folder: Path, *, more: Sequence[Callable[[Evidence], Section]] = ()) -> Report:
-    """Write both reports of a run folder; what isn't there is named and left out.
-
-    `more` are your own sections, made from the folder's records and put after the others (docs/extending.md).
+def render_report(folder: Path, *, sections: Sequence[Callable[[Evidence], Section]] = ()) -> Report:
+    """Write both reports of a run folder; what isn't there is named and left out. Your own `sections` come last.
 
     Raises:
         RunFolderError: there is no such folder.
@@ -44,7 +43,7 @@ def render_report(folder: Path, *, more: Sequence[Callable[[Evidence], Section]]
     evidence = read_evidence(folder)
     page = {
         "evidence": evidence,
-        "sections": [*sections(evidence), *(section(evidence) for section in more)],
+        "sections": [*sections_of(evidence), *(section(evidence) for section in sections)],
         "interval_note": INTERVAL_NOTE,
         "judges": evidence.judges,
         "recipe": json.dumps(evidence.recipe, indent=2, ensure_ascii=False) if evidence.recipe else "",

@@ -29,7 +29,7 @@ from cst.integrity import (
     write_marker,
 )
 from cst.recipe import Recipe
-from cst.runs.workshop import Workshop
+from cst.records import SafetyConfiguration
 from cst.store import fingerprint, read_json, write_json, writing
 
 Outcome: TypeAlias = Literal["made", "done before", "given"]
@@ -162,15 +162,14 @@ class RunFolder:
             yield
 
 
-def keep_recipe(workshop: Workshop, *, update: bool) -> None:
-    """Write the resolved recipe and its configurations; refuse to mix two recipes in one folder unaware.
+def keep_recipe(recipe: Recipe, folder: Path, configurations: Sequence[SafetyConfiguration], *, update: bool) -> None:
+    """Write the resolved recipe and its configurations.
 
     Raises:
         RunFolderError: As for `reject_another_recipe`, unless `update` is set.
     """
     if not update:
-        reject_another_recipe(workshop.recipe, workshop.folder)
-    folder, recipe, configurations = workshop.folder, workshop.recipe, workshop.configurations
+        reject_another_recipe(recipe, folder)
     write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
     if configurations:
         write_json(folder / "configurations.json", list(configurations))
@@ -184,9 +183,8 @@ def reject_another_recipe(recipe: Recipe, folder: Path) -> None:
     Raises:
         RunFolderError: It does, or its recipe.json is damaged.
     """
-    path = folder / "recipe.json"
+    path, today = folder / "recipe.json", recipe.model_dump(mode="json")
     reject_changed(path)
-    today = recipe.model_dump(mode="json")
     before = read_json(path) if path.exists() else today
     if before != today:
         changed = sorted(key for key in {*before, *today} if before.get(key) != today.get(key))

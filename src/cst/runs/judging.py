@@ -1,4 +1,7 @@
-"""From recipe words to the judge that they name, and to what its verdicts hang on besides them."""
+"""From a recipe's section `judge` to the judge that it names, and to what its verdicts depend on.
+
+A new kind of judge needs its settings in `cst.recipe.judges` and a case in each function here.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -9,18 +12,9 @@ from cst.judges import Judge
 from cst.judges.chat import ChatJudge
 from cst.judges.plain import CallableJudge, RefusalPhrases
 from cst.judges.rubric import Rubric, rubrics_of
-from cst.recipe import Recipe
-from cst.recipe.judges import (
-    ChatJudgeSettings,
-    ClassifierSettings,
-    GuardSettings,
-    JudgeSettings,
-    ModerationSettings,
-    SingleJudgeSettings,
-    single_judges,
-)
+from cst.recipe.judges import ChatJudgeSettings, GuardSettings, JudgeSettings, ModerationSettings, single_judges
 from cst.records import Sampling
-from cst.runs.own import OwnParts, identities
+from cst.runs.own import OwnParts, given_of, identities
 from cst.store import fingerprint, read_text
 
 if TYPE_CHECKING:
@@ -29,12 +23,12 @@ if TYPE_CHECKING:
     from cst.models.loading import LoadedModel
 
 
-class JudgeModels(Protocol):
-    """What a judge may need of a run: its recipe, the caller's own parts, and models whose calls are journalled."""
+class Models(Protocol):
+    """What judges are made from: the models that a recipe names, and what the caller's Python brings."""
 
     @property
-    def recipe(self) -> Recipe:
-        """The recipe that names the judge."""
+    def seed(self) -> int:
+        """The recipe's seed."""
         ...
 
     @property
@@ -43,28 +37,32 @@ class JudgeModels(Protocol):
         ...
 
     def journalled(self, chat: ChatModel) -> "Journalled":
-        """See Workshop."""
+        """A model whose calls are written down."""
         ...
 
     def chat_model(self, name: str) -> "Journalled":
-        """See Workshop."""
+        """A model of `chat_models`."""
         ...
 
     def chat_model_sources(self, name: str) -> list[object]:
-        """See Workshop."""
+        """What decides that model's answers."""
         ...
 
     def loaded_chat_model(self, name: str) -> "tuple[LoadedModel, int]":
-        """See Workshop."""
+        """Its weights, if it runs in this process, and its batch size; else RecipeError."""
+        ...
+
+    def is_local(self, name: str) -> bool:
+        """Whether that model's chat template is filled in by this process."""
         ...
 
     def moderation(self, settings: ModerationSettings) -> "Journalled":
-        """See Workshop."""
+        """OpenAI's moderation endpoint."""
         ...
 
 
-def judge_of(settings: JudgeSettings, models: JudgeModels) -> Judge:
-    """The judge that a recipe names; models and connections that it needs are the models's.
+def judge_of(settings: JudgeSettings, models: Models) -> Judge:
+    """The judge that a recipe names.
 
     Raises:
         RecipeError: A name, a file, or the environment doesn't fit the judge.
@@ -81,7 +79,11 @@ def judge_of(settings: JudgeSettings, models: JudgeModels) -> Judge:
         case "chat":
             return _chat_judge(settings, models)
         case "classifier":
-            return _classifier(settings)
+            from cst.judges.harm import ClassifierJudge
+            from cst.models.loading import load_classifier
+
+            loaded = load_classifier(settings.path, dtype=settings.dtype, device=settings.device)
+            return ClassifierJudge(loaded, settings)
         case "guard":
             return _guard(settings, models)
         case "moderation":
@@ -94,19 +96,44 @@ def judge_of(settings: JudgeSettings, models: JudgeModels) -> Judge:
             return Panel([judge_of(member, models) for member in settings.members], rule=settings.rule)
 
 
-def reject_unusable(settings: JudgeSettings) -> None:
-    """Read the files that a judge needs.
+def judge_sources(settings: JudgeSettings, models: Models) -> list[object]:
+    """What decides a judge's verdicts besides its settings: fingerprints of models, and texts of files and functions.
+
+    Raises:
+        RecipeError: A judge of the caller's own isn't given.
+        ModelError: A model can't be found.
+        DataError: A file can't be read.
+    """
+    sources: list[object] = []
+    for single in single_judges(settings):
+        if single.kind == "chat":
+            sources += [models.seed, rubrics_of(single), *models.chat_model_sources(single.model)]
+        elif single.kind == "guard":
+            texts = [read_text(file) for file in (single.policy, single.system_prompt) if file]
+            sources += [*models.chat_model_sources(single.model), *texts]
+        elif single.kind == "classifier":
+            from cst.models.folders import model_fingerprint
+
+            sources.append(model_fingerprint(single.path))
+        elif single.kind == "python":
+            given = given_of(models.own.judges, single.name, where="judge.name", argument="judges")
+            sources += identities({single.name: given})
+    return sources
+
+
+def reject_unusable(settings: JudgeSettings | None) -> None:
+    """Read the rubrics of a judge, so that errors in them are raised before anything is made.
 
     Raises:
         RecipeError: One can't be used.
         DataError: One can't be read.
     """
-    for single in single_judges(settings):
+    for single in single_judges(settings) if settings else ():
         if single.kind == "chat":
             rubrics_of(single)
 
 
-def _chat_judge(settings: ChatJudgeSettings, models: JudgeModels) -> Judge:
+def _chat_judge(settings: ChatJudgeSettings, models: Models) -> Judge:
     return ChatJudge(
         settings.model,
         rubrics_of(settings),
@@ -114,69 +141,38 @@ def _chat_judge(settings: ChatJudgeSettings, models: JudgeModels) -> Judge:
         sampling=Sampling(
             temperature=settings.temperature,
             max_new_tokens=settings.max_new_tokens,
-            seed=settings.seed + models.recipe.seed,
+            seed=settings.seed + models.seed,
         ),
         read=settings.read,
         margin=settings.margin,
     )
 
 
-def _writing(settings: ChatJudgeSettings, models: JudgeModels) -> Callable[[Rubric], ChatModel]:
+def _writing(settings: ChatJudgeSettings, models: Models) -> Callable[[Rubric], ChatModel]:
     chat = models.chat_model(settings.model)
     return lambda _rubric: chat
 
 
-def _reading_logits(settings: ChatJudgeSettings, models: JudgeModels) -> Callable[[Rubric], ChatModel]:
+def _reading_logits(settings: ChatJudgeSettings, models: Models) -> Callable[[Rubric], ChatModel]:
     from cst.chat.local import LabelChat
 
     loaded, batch_size = models.loaded_chat_model(settings.model)
 
     def chat_of(rubric: Rubric) -> ChatModel:
-        chat = LabelChat(loaded, name=settings.model, labels=list(rubric.labels), batch_size=batch_size)
-        return models.journalled(chat)
+        return models.journalled(
+            LabelChat(loaded, name=settings.model, labels=list(rubric.labels), batch_size=batch_size)
+        )
 
     return chat_of
 
 
-def judge_sources(settings: JudgeSettings, models: JudgeModels) -> list[object]:
-    """What decides a judge's verdicts besides its settings: fingerprints of models, and texts of files, that they name.
-
-    Raises:
-        ModelError: A model can't be found.
-        DataError: A file can't be read.
-    """
-    return [source for single in single_judges(settings) for source in _sources(single, models)]
-
-
-def _sources(settings: SingleJudgeSettings, models: JudgeModels) -> list[object]:
-    if settings.kind == "python":
-        return identities(models.own.judges, (settings.name,))
-    if settings.kind == "chat":
-        return [models.recipe.seed, rubrics_of(settings), *models.chat_model_sources(settings.model)]
-    if settings.kind == "guard":
-        texts = [read_text(file) for file in (settings.policy, settings.system_prompt) if file]
-        return [*models.chat_model_sources(settings.model), *texts]
-    if settings.kind != "classifier":
-        return []
-    from cst.models.folders import model_fingerprint
-
-    return [model_fingerprint(settings.path)]
-
-
-def _classifier(settings: ClassifierSettings) -> Judge:
-    from cst.judges.harm import ClassifierJudge
-    from cst.models.loading import load_classifier
-
-    return ClassifierJudge(load_classifier(settings.path, dtype=settings.dtype, device=settings.device), settings)
-
-
-def _guard(settings: GuardSettings, models: JudgeModels) -> Judge:
+def _guard(settings: GuardSettings, models: Models) -> Judge:
     from cst.judges.guard import GuardJudge
 
     policy = read_text(settings.policy) if settings.policy else None
     system_prompt = read_text(settings.system_prompt) if settings.system_prompt else None
-    style = _style(settings, policy, system_prompt, is_local=models.recipe.chat_models[settings.model].kind == "local")
     chat = models.chat_model(settings.model)
+    style = _style(settings, policy, system_prompt, is_local=models.is_local(settings.model))
     pinned = fingerprint(chat.fingerprint, settings.style, policy, system_prompt)[:8]
     return GuardJudge(
         chat,

@@ -40,9 +40,7 @@ def leave_the_word() -> None:
 
 
 def train_together(workshop: Workshop, verb: Verb, *, update: bool = False) -> dict[str, Outcome]:
-    """Train the recipe's models in this process and its peers; the outcome of each stage of training.
-
-    The calls of a judge that evaluates along the training keep to the budget.
+    """Train the recipe's models in this process and its peers, and close the workshop; the outcome of each training.
 
     Raises:
         RunFolderError: Another verb than `train` or `update` is asked for, the folder holds another recipe's run, a

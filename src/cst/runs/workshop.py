@@ -1,7 +1,6 @@
 """From a recipe's words to the things they name: prompts, configurations, models, judges.
 
-The only place that knows both what a recipe may say and which rooms answer to it. Models are loaded when they are
-first asked for, and once.
+Models are loaded when they are first asked for, the start model once. A command makes one workshop and passes it on.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from cst.chat.budget import Budget
+from cst.chat.budget import FREE, Budget
 from cst.chat.journal import Journal
 from cst.errors import RecipeError
 from cst.preferences.rows import quarantine_file
@@ -20,9 +19,10 @@ from cst.preferences.sources import Reading, stream_preferences, stream_prompts,
 from cst.preferences.splits import hold_out
 from cst.recipe import Recipe
 from cst.recipe.data import DataFile, PreferenceFile, PromptFile, PromptSource
-from cst.recipe.models import ChatModelSettings, LocalChatSettings
+from cst.recipe.judges import ModerationSettings
+from cst.recipe.models import ChatModelSettings, LocalChatSettings, ModelSettings, Prices
 from cst.records import Preference, Prompt, SafetyConfiguration, Sampling, Side
-from cst.runs.own import OwnParts
+from cst.runs.own import OwnParts, given_of
 from cst.store import fingerprint_of_file
 from cst.synthesis.critique import cast_of
 
@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     from cst.chat.journalled import Journalled
     from cst.judges import Judge
     from cst.models.loading import LoadedModel
-    from cst.models.rendering import Renderer, RenderingDescription
-    from cst.recipe.judges import ModerationSettings
+    from cst.models.rendering import Renderer
     from cst.synthesis.gates import SideJudge
     from cst.synthesis.planning import Shard
-
 
 NOTHING_OWN = OwnParts()
 """Nothing of the caller's own: recipes that name Python code or the embedded world are rejected."""
@@ -43,10 +41,8 @@ NOTHING_OWN = OwnParts()
 BASE = "base"
 """The start model's name among the models that are scored."""
 
-
 JOURNAL = "journal.sqlite"
 """The file of a run folder in which every model call is written down."""
-
 
 HELD_OUT_PROMPTS, EVALUATION_PROMPTS = "held_out_prompts.jsonl", "evaluation_prompts.jsonl"
 """Prompts to score models on; and those among the held-out ones that are asked while a model is trained."""
@@ -62,7 +58,7 @@ class Workshop:
     """What the stages of one run share: the recipe, its folder, the journal, and models as they are needed.
 
     All calls of models keep to `budget`. With a `shard`, its share of the training prompts are all there are. `own`
-    are the caller's own parts, by the names that the recipe uses; its chat models stand in for those of `chat_models`.
+    are the caller's own parts, by the names that the recipe uses.
     """
 
     def __init__(
@@ -77,16 +73,20 @@ class Workshop:
         self.recipe = recipe
         self.folder = folder
         self.shard = shard
-        self._budget = budget
         self.own = own
+        self._budget = budget
         self._opened = ExitStack()
+
+    @property
+    def seed(self) -> int:
+        """The recipe's seed, which is added to every other."""
+        return self.recipe.seed
 
     @cached_property
     def configurations(self) -> tuple[SafetyConfiguration, ...]:
         """The recipe's safety configurations."""
-        if self.recipe.configurations == "miniature":
-            return tuple(self.own.the_world("configurations").configurations())
-        return self.recipe.configurations
+        given = self.recipe.configurations
+        return tuple(self.own.the_world("configurations").configurations()) if given == "miniature" else given
 
     def configurations_of(self, model: str) -> list[SafetyConfiguration]:
         """The configurations that a model is trained on: those it names, or all.
@@ -102,45 +102,36 @@ class Workshop:
         return [known[name] for name in names] or list(self.configurations)
 
     def prompts(self) -> tuple[Iterator[Prompt], list[Prompt]]:
-        """The training prompts as they are read, and the held-out prompts.
+        """The training prompts as they are read (all at once where a share is held out), and the held-out prompts.
 
         Raises:
             DataError: A file can't be used, an id stands twice, or a held-out prompt is a training prompt; with the
                 training prompts, when they are gone through.
         """
-        settings = self.recipe.prompts
-        unique, apart = self._training_and_apart()
-        named = self._read_all(settings.held_out, held_out=True)
-        every = chain(named, apart, self._prompts_of_held_out_rows())
+        settings, apart = self.recipe.prompts, list[Prompt]()
+        read = (self._read(source, held_out=False) for source in settings.training)
+        training: Iterable[Prompt] = without_repeats(chain.from_iterable(read), "prompts.training")
+        if share := settings.held_out_share:
+            training, apart = hold_out(list(training), share, where="prompts.held_out_share", seed=self.seed)
+        named = (self._read(source, held_out=True) for source in settings.held_out)
+        every = chain(chain.from_iterable(named), apart, self._prompts_of_held_out_rows())
         held_out = list(without_repeats(every, "prompts.held_out"))
-        training = without_held_out(unique, held_out)
+        training = without_held_out(training, held_out)
         return training if self.shard is None else self.shard.share(training), held_out
-
-    def _training_and_apart(self) -> tuple[Iterable[Prompt], list[Prompt]]:
-        """The training prompts, and the share of them that is held out; without a share they are read as they come."""
-        settings = self.recipe.prompts
-        unique = without_repeats(self._read_all(settings.training, held_out=False), "prompts.training")
-        if not settings.held_out_share:
-            return unique, []
-        where = "prompts.held_out_share"
-        return hold_out(list(unique), settings.held_out_share, where=where, seed=self.recipe.seed)
-
-    def _read_all(self, sources: Sequence[PromptSource], *, held_out: bool) -> Iterator[Prompt]:
-        return chain.from_iterable(self._read(source, held_out=held_out) for source in sources)
 
     def _read(self, source: PromptSource, *, held_out: bool) -> Iterable[Prompt]:
         if isinstance(source, PromptFile):
             return stream_prompts(source.path, task=source.task, n=source.n, reading=self.reading(source))
         world = self.own.the_world("prompts")
         draw = world.evaluation_prompts if held_out else world.training_prompts
-        return draw(source.n, task=source.task, seed=source.seed + self.recipe.seed)
+        return draw(source.n, task=source.task, seed=source.seed + self.seed)
 
     def _prompts_of_held_out_rows(self) -> list[Prompt]:
         source = self.recipe.preferences
         if source is None or not source.held_out_share:
             return []
         where = "preferences.held_out_share"
-        _, rows = hold_out(list(self.preferences(source)), source.held_out_share, where=where, seed=self.recipe.seed)
+        _, rows = hold_out(list(self.preferences(source)), source.held_out_share, where=where, seed=self.seed)
         return prompts_of(rows, self.configurations)
 
     def preferences(self, source: PreferenceFile) -> Iterator[Preference]:
@@ -188,6 +179,11 @@ class Workshop:
 
         return model_fingerprint(self.model_path, chat_template=self.recipe.model.chat_template)
 
+    @property
+    def start_model(self) -> list[object]:
+        """What decides an answer of any model of the run, besides its tuned weights: they are input files."""
+        return [self.recipe.model, self.model_fingerprint, self.seed]
+
     @cached_property
     def base(self) -> "LoadedModel":
         """The start model."""
@@ -195,24 +191,13 @@ class Workshop:
 
     def load(self, tuned: Path | None = None) -> "LoadedModel":
         """The start model, or what was tuned from it: an adapter in front of it, or a folder of weights."""
-        from cst.models.loading import load_model
+        full = self.recipe.training.full
+        path = str(tuned) if tuned is not None and full else self.model_path
+        return _load(self.recipe.model, path, adapter=None if full else tuned)
 
-        settings, full = self.recipe.model, self.recipe.training.full
-        return load_model(
-            str(tuned) if tuned is not None and full else self.model_path,
-            dtype=settings.dtype,
-            quantization=settings.quantization,
-            device=settings.device,
-            adapter=None if full else tuned,
-            merge_adapter=True,  # what is tuned here only answers; the journal's key tells merged from unmerged
-            system_policy=settings.system_policy,
-            chat_template=settings.chat_template,
-        )
-
-    @property
-    def rendering(self) -> "RenderingDescription":
-        """How the recipe's model turns messages into tokens: policy, boundary, end token."""
-        return self.renderer.describe()
+    def loaded(self, model: str) -> "LoadedModel":
+        """A model of the run by its name."""
+        return self.base if model == BASE else self.load(self.tuned_folder(model))
 
     @property
     def renderer(self) -> "Renderer":
@@ -228,22 +213,27 @@ class Workshop:
         """Where a trained model of this run lies: its adapter, or its weights where all of them are trained."""
         return self.folder / "models" / model / ("model" if self.recipe.training.full else "adapter")
 
+    @property
+    def tuned(self) -> list[str]:
+        """The tuned models' folders, from the run folder."""
+        return [str(self.tuned_folder(model).relative_to(self.folder)) for model in self.recipe.models]
+
     @cached_property
     def journal(self) -> Journal:
         """Where every model call is written down."""
         return Journal(self.folder / JOURNAL, budget=self._budget)
-
-    def journalled(self, chat: "ChatModel") -> "Journalled":
-        """A chat model whose answers are written to the journal and taken from there."""
-        from cst.chat.journalled import Journalled
-
-        return Journalled(chat, self.journal)
 
     def chat(self, loaded: "LoadedModel", name: str, batch_size: int) -> "Journalled":
         """A model to talk to, whose answers are journalled."""
         from cst.chat.local import LocalChat
 
         return self.journalled(LocalChat(loaded, name=name, batch_size=batch_size))
+
+    def journalled(self, chat: "ChatModel", prices: Prices = FREE) -> "Journalled":
+        """A model whose calls are written down."""
+        from cst.chat.journalled import Journalled
+
+        return Journalled(chat, self.journal, prices=prices)
 
     @cached_property
     def synthesis_cast(self) -> tuple[str | None, ...]:
@@ -277,56 +267,55 @@ class Workshop:
         if name in self.own.chats:
             return [name, self.own.chats[name].fingerprint]
         settings = self.recipe.chat_models[name]
-        if settings.kind == "endpoint":
+        if not isinstance(settings, LocalChatSettings):
             return [name, settings]
-        return [
-            name,
-            settings,
-            model_fingerprint(self.own.model_folder(settings.path), chat_template=settings.chat_template),
-        ]
+        path = self.own.model_folder(settings.path)
+        return [name, settings, model_fingerprint(path, chat_template=settings.chat_template)]
 
     def chat_model(self, name: str) -> "Journalled":
         """A model that the recipe names in `chat_models`, whose answers are journalled.
 
         Raises:
             RecipeError: There is no such name, or the environment doesn't hold the model's key.
+            ModelError: A local model can't be loaded.
         """
-        from cst.chat.journalled import Journalled
-
         if name in self.own.chats:
             return self.journalled(self.own.chats[name])
         settings = self._chat_settings(name)
         if settings.kind == "local":
-            return self.chat(_loaded(settings), name, settings.batch_size)
+            loaded, batch_size = self.loaded_chat_model(name)
+            return self.chat(loaded, name, batch_size)
+        if settings.kind == "python":
+            return self.journalled(given_of(self.own.chats, name, where="chat_models", argument="chats"))
         from cst.chat.endpoint import Endpoint
 
         endpoint = self._opened.enter_context(Endpoint(settings, name=name))
-        return Journalled(endpoint, self.journal, prices=settings.prices)
+        return self.journalled(endpoint, settings.prices)
 
     def loaded_chat_model(self, name: str) -> "tuple[LoadedModel, int]":
         """The weights and the renderer of a model of `chat_models` that runs in this process; and its batch size.
 
         Raises:
-            RecipeError: There is no such name, or it is an endpoint.
+            RecipeError: There is no such name, or it is no such model.
             ModelError: It can't be loaded.
         """
         settings = self._chat_settings(name)
         if settings.kind != "local":
-            raise RecipeError(
-                f"chat_models.{name} is an endpoint, whose logits can't be seen. Name one of kind: local."
-            )
-        return _loaded(settings), settings.batch_size
+            what = "an endpoint" if settings.kind == "endpoint" else "a model of your own"
+            raise RecipeError(f"chat_models.{name} is {what}, whose logits can't be seen. Name one of kind: local.")
+        return _load(settings, self.own.model_folder(settings.path)), settings.batch_size
+
+    def is_local(self, name: str) -> bool:
+        """Whether a model of `chat_models` is loaded by this process."""
+        return name not in self.own.chats and self._chat_settings(name).kind == "local"
 
     def _chat_settings(self, name: str) -> ChatModelSettings:
         known = self.recipe.chat_models
         if name not in known:
             raise RecipeError(f"There is no chat model {name!r} in the recipe's chat_models, only {list(known)}.")
-        settings = known[name]
-        if settings.kind == "endpoint":
-            return settings
-        return settings.model_copy(update={"path": self.own.model_folder(settings.path)})
+        return known[name]
 
-    def moderation(self, settings: "ModerationSettings") -> "Journalled":
+    def moderation(self, settings: ModerationSettings) -> "Journalled":
         """OpenAI's moderation endpoint, whose results are journalled.
 
         Raises:
@@ -359,17 +348,6 @@ class Workshop:
         settings = self.recipe.judge
         return [None] if settings is None else [settings, *judge_sources(settings, self)]
 
-    def reject_unusable_judge(self) -> None:
-        """Read the judge's files, so that what is wrong with them is told before anything is made.
-
-        Raises:
-            RecipeError: One can't be used.
-        """
-        from cst.runs.judging import reject_unusable
-
-        if self.recipe.judge is not None:
-            reject_unusable(self.recipe.judge)
-
     @cached_property
     def side_judge(self) -> "SideJudge | None":
         """The judge as the gates of synthesis take it; None where the recipe names none."""
@@ -386,8 +364,7 @@ class Workshop:
     def sampling(self, temperature: float) -> Sampling:
         """How held-out prompts are answered."""
         settings = self.recipe.generation
-        seed = settings.seed + self.recipe.seed
-        return Sampling(temperature=temperature, max_new_tokens=settings.max_new_tokens, seed=seed)
+        return Sampling(temperature=temperature, max_new_tokens=settings.max_new_tokens, seed=settings.seed + self.seed)
 
     def close(self) -> None:
         """Close connections, and the journal if it was opened."""
@@ -396,13 +373,16 @@ class Workshop:
             self.journal.close()
 
 
-def _loaded(settings: LocalChatSettings) -> "LoadedModel":
+def _load(settings: ModelSettings, path: str, *, adapter: Path | None = None) -> "LoadedModel":
     from cst.models.loading import load_model
 
     return load_model(
-        settings.path,
+        path,
         dtype=settings.dtype,
+        quantization=settings.quantization,
         device=settings.device,
+        adapter=adapter,
+        merge_adapter=True,  # what is tuned here only answers; the journal's key tells merged from unmerged
         system_policy=settings.system_policy,
         chat_template=settings.chat_template,
     )

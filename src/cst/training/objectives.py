@@ -69,6 +69,8 @@ def train(
             a `loss_type` are both given.
     """
     settings = _settings_of(settings, loaded, "dpo")
+    if settings.loss is not None and loss is None:
+        raise TrainingError(f"training.loss={settings.loss} is a loss of your own; pass it: cst.train(..., loss=...).")
     if loss is not None and settings.loss_type != "sigmoid":
         raise TrainingError(f"training.loss_type={settings.loss_type} and loss={loss!r} are two losses; leave one out.")
     max_length, where = _length_limit(loaded, settings)

@@ -19,7 +19,7 @@ from cst.preferences.selection import TaskRows
 from cst.preferences.sources import source_name
 from cst.recipe import Recipe
 from cst.recipe.data import PromptFile
-from cst.recipe.models import EndpointSettings
+from cst.recipe.models import EndpointSettings, PythonChatSettings
 from cst.recipe.synthesis import ContrastSettings, SynthesisMethod
 from cst.recipe.training import OF_DPO
 from cst.records import Demonstration, Preference, SafetyConfiguration, Score
@@ -120,9 +120,10 @@ def _how_rows_were_made(recipe: Recipe, folder: Path) -> Iterator[str]:
         yield f"Sampling: temperature {sampling.temperature:g}, at most {sampling.max_new_tokens} tokens."
     counts = [SynthesisSummary.model_validate(row) for row in _optional(folder / "synthesis.json")]
     if counts:
-        settings = synthesis.gates.model_dump() if synthesis else {}
+        settings = synthesis.gates.model_dump(exclude={"own"}) if synthesis else {}
         gates = ["judge_gate"] if synthesis and synthesis.judge_gate and recipe.judge else []
         gates += [name if value is True else f"{name} at {value:g}" for name, value in settings.items() if value]
+        gates += synthesis.gates.own if synthesis else ()
         yield f"Gates: {', '.join(map(as_code, gates)) or 'none'}."
         drops = (", ".join(f"{reason} {count}" for reason, count in row.drops.items()) or "none" for row in counts)
         cells = [(row.task, row.prompts, row.pairs, dropped) for row, dropped in zip(counts, drops, strict=True)]
@@ -143,10 +144,15 @@ def _method(method: SynthesisMethod, recipe: Recipe) -> str:
         what = f"by self-critique{rounds}: the answer is criticised and rewritten, asked {asked}"
         told = (f"\n  - principle {as_code(name)}: {as_code(text)}" for name, text in method.principles.items())
         principles = "".join(told)
-    settings = {role: recipe.chat_models[name] if name else recipe.model for role, name in cast_of(method).items()}
-    paths = {role: each.model if isinstance(each, EndpointSettings) else each.path for role, each in settings.items()}
-    models = ", ".join(f"{role} {_model_name(path)}" for role, path in paths.items())
+    models = ", ".join(f"{role} {_role_model(name, recipe)}" for role, name in cast_of(method).items())
     return f"{tasks}, {what}. Models: {models}.{principles}"
+
+
+def _role_model(name: str | None, recipe: Recipe) -> str:
+    settings = recipe.chat_models[name] if name else recipe.model
+    if isinstance(settings, PythonChatSettings):
+        return as_code(str(name))
+    return _model_name(settings.model if isinstance(settings, EndpointSettings) else settings.path)
 
 
 def _selection(recipe: Recipe, folder: Path, model: str) -> Iterator[str]:
@@ -187,15 +193,13 @@ def model_card(folder: Path, model: str) -> str:
         "tags": [recipe.training.method, "safety", *([] if is_full else ["lora"])],
         **({"model_name": f"{recipe.name}: {model}", "eval_results": results} if results else {}),
     }
+    workshop = Workshop(recipe, folder, own=OwnParts(WORLD))
     parts = (
         f"# {plain(recipe.name)}: {plain(model)}",
         recipe.note,
         f"A {'full fine-tune' if is_full else 'LoRA adapter'} of {_model_name(path)}, {how}",
         "## Configurations",
-        listed(
-            _configuration(each, recipe)
-            for each in Workshop(recipe, folder, own=OwnParts(WORLD)).configurations_of(model)
-        ),
+        listed(_configuration(each, recipe) for each in workshop.configurations_of(model)),
         "## Training",
         *_how_trained(recipe, folder, model),
         *_selection(recipe, folder, model),

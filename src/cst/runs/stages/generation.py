@@ -18,7 +18,6 @@ from cst.store import read_records, write_json, write_records
 if TYPE_CHECKING:
     from cst.evaluation.generation import PlannedCompletion
     from cst.evaluation.harness import CapabilitySet
-    from cst.models.loading import LoadedModel
 
 
 def generation_stage(workshop: Workshop) -> Stage:
@@ -43,9 +42,9 @@ def generation_stage(workshop: Workshop) -> Stage:
         write_records(folder / "completions.jsonl", completions)
 
     def depends() -> list[object]:
-        return [settings, *workshop.configurations, *start_model(workshop)]
+        return [settings, *workshop.configurations, *workshop.start_model]
 
-    return Stage("generate", depends, [HELD_OUT_PROMPTS, *trained(workshop)], ["completions.jsonl"], work)
+    return Stage("generate", depends, [HELD_OUT_PROMPTS, *workshop.tuned], ["completions.jsonl"], work)
 
 
 def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> list[Completion]:
@@ -53,7 +52,7 @@ def _completions(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> l
     from cst.evaluation.generation import ask
 
     settings = workshop.recipe.generation
-    chat = workshop.chat(loaded(workshop, model), model, settings.batch_size)
+    chat = workshop.chat(workshop.loaded(model), model, settings.batch_size)
     made: list[Completion] = []
     for arm, asked in [(arm, planned(workshop, arm, prompts)) for arm in settings.arms]:
         made += ask(asked, chat, sampling=workshop.sampling(arm.temperature), model_name=model)
@@ -127,16 +126,16 @@ def capability_stage(workshop: Workshop) -> Stage:
         from cst.evaluation.capability import capability_scores
         from cst.evaluation.harness import answered
 
-        models = {model: partial(loaded, workshop, model) for model in (BASE, *workshop.recipe.models)}
+        models = {model: partial(workshop.loaded, model) for model in (BASE, *workshop.recipe.models)}
         groups = answered(models, prompts, capability_sets(workshop), settings, folder / "capabilities")
         write_json(folder / "capability.json", list(capability_scores(groups, base=BASE)))
 
     def depends() -> list[object]:
         tasks = None if settings.include_path is None else fingerprint_of_path(settings.include_path)
-        return [settings, tasks, metadata.version("lm_eval"), prompts, *start_model(workshop)]
+        return [settings, tasks, metadata.version("lm_eval"), prompts, *workshop.start_model]
 
     outputs = ["capabilities", "capability.json"]
-    return Stage("capabilities", depends, trained(workshop), outputs, work, clears=["capabilities"])
+    return Stage("capabilities", depends, workshop.tuned, outputs, work, clears=["capabilities"])
 
 
 def capability_sets(workshop: Workshop) -> "list[CapabilitySet]":
@@ -177,18 +176,3 @@ def capability_prompts(workshop: Workshop) -> dict[str, str | None]:
             )
     prompts: dict[str, str | None] = {NO_CONFIGURATION: None} if settings.without_configuration else {}
     return prompts | {name: known[name] for name in names}
-
-
-def trained(workshop: Workshop) -> list[str]:
-    """The tuned models' folders, from the run folder."""
-    return [str(workshop.tuned_folder(model).relative_to(workshop.folder)) for model in workshop.recipe.models]
-
-
-def loaded(workshop: Workshop, model: str) -> "LoadedModel":
-    """A model by its name."""
-    return workshop.base if model == BASE else workshop.load(workshop.tuned_folder(model))
-
-
-def start_model(workshop: Workshop) -> list[object]:
-    """What decides an answer of any model of the run, besides its tuned weights: they are input files."""
-    return [workshop.recipe.model, workshop.model_fingerprint, workshop.recipe.seed]

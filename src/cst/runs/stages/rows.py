@@ -184,7 +184,7 @@ def _of_file(workshop: Workshop, part: Part, source: DemonstrationFile) -> list[
 def _of_miniature(workshop: Workshop, part: Part, source: MiniatureDemonstrations) -> list[Demonstration]:
     world = workshop.own.the_world(f"mixture.{part}")
     make = world.instruction_demonstrations if part == "instructions" else world.safety_demonstrations
-    return list(make(source.n, seed=source.seed + workshop.recipe.seed))
+    return list(make(source.n, seed=source.seed + workshop.seed))
 
 
 def demonstration_file_fingerprints(settings: MixtureSettings) -> dict[str, str]:

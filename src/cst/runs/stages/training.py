@@ -1,7 +1,7 @@
 """The stage that trains a model, and the evaluations along a training."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,16 +12,15 @@ from cst.recipe import Recipe
 from cst.recipe.training import TrainingSettings
 from cst.records import Completion, Demonstration, Preference, Prompt, SafetyConfiguration, Sampling, Score, Verdict
 from cst.runs.folder import Stage
-from cst.runs.own import given_of, identities
+from cst.runs.own import identities
 from cst.runs.stages.generation import reject_unaskable
 from cst.runs.stages.rows import demonstrations_of, validation_of
-from cst.runs.workshop import EVALUATION_PROMPTS, Workshop
+from cst.runs.workshop import EVALUATION_PROMPTS, HELD_OUT_PROMPTS, Workshop
 from cst.store import fingerprint, read_records, write_json
 
 if TYPE_CHECKING:
     from cst.evaluation.scores import CurvePoint
     from cst.models.loading import LoadedModel
-    from cst.training.loss import PreferenceLoss
 
 
 def preferences_of(model: str) -> str:
@@ -41,8 +40,8 @@ def train_stage(workshop: Workshop, model: str) -> Stage:
 
     def depends() -> list[object]:  # where the reference is taken from changes nothing: another one is refused
         own = settings.model_copy(update={"reference": None})
-        loss = identities(workshop.own.losses, (settings.loss,) if settings.loss else ())
-        return [own, workshop.recipe.model, workshop.model_fingerprint, *decides_evaluations(workshop), *loss]
+        losses = identities(workshop.own.losses)
+        return [own, workshop.recipe.model, workshop.model_fingerprint, *decides_evaluations(workshop), *losses]
 
     home = f"models/{model}"
     outputs = [str(workshop.tuned_folder(model).relative_to(workshop.folder)), f"{home}/metrics.jsonl"]
@@ -69,12 +68,8 @@ def _prefer(workshop: Workshop, model: str, settings: TrainingSettings) -> None:
         folder=workshop.folder / "models" / model,
         held_out=held_out,
         description=f"train {model}",
-        loss=None if settings.loss is None else _own_loss(workshop, settings.loss),
+        loss=workshop.own.loss(settings.loss),
     )
-
-
-def _own_loss(workshop: Workshop, name: str) -> "PreferenceLoss":
-    return given_of(workshop.own.losses, name, where="training.loss", argument="losses")
 
 
 def _fine_tune(workshop: Workshop, model: str, settings: TrainingSettings) -> None:
@@ -220,14 +215,49 @@ def evaluation_curve_stage(workshop: Workshop) -> Stage:
     folder, files = workshop.folder, [f"models/{model}/metrics.jsonl" for model in workshop.recipe.models]
 
     def work() -> None:
-        write_json(folder / "curve.json", [point for name in files for point in _points(folder / name)])
+        from cst.evaluation.scores import at_step
+        from cst.training.folder import read_metrics
+
+        lines = [line for name in files for line in read_metrics(folder / name)]
+        told = [(each.evaluation, each.step) for each in lines]
+        write_json(folder / "curve.json", [p for each, step in told if each for p in at_step(each.scores, step)])
 
     return Stage("curve", lambda: [], files, ["curve.json"], work)
 
 
-def _points(metrics: Path) -> "list[CurvePoint]":
-    from cst.evaluation.scores import at_step
-    from cst.training.folder import read_metrics
+def curve_stage(workshop: Workshop) -> Stage:
+    """Scores of the first held-out prompts before training, at each snapshot, and at the end."""
+    folder, settings = workshop.folder, workshop.recipe.generation
 
-    evaluations = [(line.evaluation, line.step) for line in read_metrics(metrics)]
-    return [point for each, step in evaluations if each is not None for point in at_step(each.scores, step)]
+    def work() -> None:
+        prompts, n = read_records(folder / HELD_OUT_PROMPTS, Prompt), settings.curve_prompts
+        chosen = [p for task in settings.curve_tasks for p in [p for p in prompts if p.task == task][:n]]
+        points = [point for model in workshop.recipe.models for point in _points(workshop, model, chosen)]
+        write_json(folder / "curve.json", points)
+
+    def depends() -> list[object]:
+        steps = workshop.recipe.training.snapshot_steps
+        return [settings, steps, *workshop.configurations, *workshop.judged_by, *workshop.start_model]
+
+    return Stage("curve", depends, [HELD_OUT_PROMPTS, *workshop.tuned], ["curve.json"], work)
+
+
+def _points(workshop: Workshop, model: str, prompts: Sequence[Prompt]) -> "Iterator[CurvePoint]":
+    from cst.evaluation.generation import generate
+    from cst.evaluation.scores import at_step, score
+    from cst.judges import judge
+
+    tasks = {prompt.task for prompt in prompts}
+    speaking = [each for each in workshop.configurations if tasks & set(each.tasks)]
+    kept = sorted((workshop.folder / "models" / model / "snapshots").glob("step-*"))
+    for step, adapter in [(0, None), *((int(path.name.removeprefix("step-")), path) for path in kept)]:
+        loaded = workshop.base if adapter is None else workshop.load(adapter)
+        completions = generate(
+            prompts,
+            speaking,
+            workshop.chat(loaded, f"{model} at step {step}", workshop.recipe.generation.batch_size),
+            own_or_none=workshop.recipe.mixture is not None,
+            sampling=workshop.sampling(0.0),
+            model_name=model,
+        )
+        yield from at_step(score(completions, judge(completions, workshop.judge), speaking), step)
