@@ -29,7 +29,7 @@ from types import CodeType, FrameType
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cst"
 ANNEXES = ("cst.annexes", "cst.miniature", "cst.evals")
-DOORS = ("cst.cli", "cst.commands")
+DOORS = ("cst.cli", "cst.commands", "cst.doors")
 GENERATOR = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 SMALLEST = (
     "prompts.training=[{kind: miniature, task: harmless, n: 3}, {kind: miniature, task: truthfulness, n: 3}, "

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from cst.errors import DataError, install_command
 from cst.integrity import write_checksum
 from cst.preferences.files import RowFault, shown
-from cst.preferences.formats import IDENTITY, Format, named, recognised
+from cst.preferences.formats import IDENTITY, Format, format_of, recognised
 from cst.preferences.formats.demonstration_formats import DEMONSTRATION_FORMATS
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
@@ -38,7 +38,7 @@ def export_preferences(path: Path, preferences: Iterable[Preference], *, format:
     Raises:
         DataError: There is no such format or suffix, or a row can't be said in it; the message names the row.
     """
-    known = named(format, PREFERENCE_FORMATS)
+    known = format_of(format, PREFERENCE_FORMATS)
 
     def read(row: Row, written: Preference) -> Preference:
         return preference_of(row, recognised(row, PREFERENCE_FORMATS) or known, written.id)
@@ -48,7 +48,7 @@ def export_preferences(path: Path, preferences: Iterable[Preference], *, format:
 
 def export_prompts(path: Path, prompts: Iterable[Prompt], *, format: str, plain: bool = False) -> int:
     """Write prompts and give their number; see `export_preferences`. Groups are in `cst-prompts` alone."""
-    known = named(format, PROMPT_FORMATS)
+    known = format_of(format, PROMPT_FORMATS)
 
     def read(row: Row, written: Prompt) -> Prompt:
         found = prompt_of(row, recognised(row, PROMPT_FORMATS) or known, identity=written.id, task=written.task)
@@ -64,7 +64,7 @@ def export_demonstrations(
 
     Where a row came from (`source`) is in `cst-demonstrations` alone.
     """
-    known = named(format, DEMONSTRATION_FORMATS)
+    known = format_of(format, DEMONSTRATION_FORMATS)
 
     def read(row: Row, written: Demonstration) -> Demonstration:
         found = recognised(row, DEMONSTRATION_FORMATS) or known

@@ -34,7 +34,9 @@ class Report:
 
 @uncollected()
 def render_report(folder: Path, *, sections: Sequence[Callable[[Evidence], Section]] = ()) -> Report:
-    """Write both reports of a run folder; what isn't there is named and left out. Your own `sections` come last.
+    """Write both reports of a run folder; what isn't there is named and left out.
+
+    Your own `sections`, made from the folder's records, come after the others (docs/extending.md).
 
     Raises:
         RunFolderError: there is no such folder.

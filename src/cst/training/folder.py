@@ -176,7 +176,6 @@ def read_metrics(file: Path) -> list[StepLine]:
 class Checkpoint:
     """A training after `step` optimizer steps; tensors are on the CPU, by parameter name (moments: `moment/name`)."""
 
-    folder: Path
     step: int
     metrics: list[StepLine]
     weights: dict[str, Tensor]
@@ -251,7 +250,6 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         if changed:
             raise DataError(f"{changed[0]} has changed since it was written")
         return Checkpoint(
-            folder=folder,
             step=state.step,
             metrics=read_metrics(folder / METRICS),
             weights=load_tensors(folder / _WEIGHTS),

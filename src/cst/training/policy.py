@@ -46,7 +46,8 @@ def policy_of(loaded: LoadedModel, settings: TrainingSettings) -> Generator[nn.M
     """
     model = loaded.model
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    start = _copy_of_weights(model) if settings.full else {}
+    weights = model.named_parameters() if settings.full else ()
+    start = {name: parameter.detach().to("cpu", copy=True) for name, parameter in weights}
     policy = model if settings.full else _with_adapter(model, settings)
     try:
         _set_modes(policy, settings)
@@ -69,10 +70,6 @@ def _with_adapter(model: PreTrainedModel, settings: TrainingSettings) -> PeftMod
         target_modules=settings.lora_target_modules,
         seed=settings.seed,
     )
-
-
-def _copy_of_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: parameter.detach().to("cpu", copy=True) for name, parameter in model.named_parameters()}
 
 
 def _set_modes(policy: nn.Module, settings: TrainingSettings) -> None:
@@ -171,7 +168,9 @@ def shard(model: PreTrainedModel, accelerator: Accelerator, plan: FullyShardedDa
         fully_shard(layer, **rules)
     divided = {id(parameter) for layer in layers for parameter in layer.parameters()}
     whole = {parameter for parameter in model.parameters() if id(parameter) not in divided}
-    _move(model, whole, accelerator.device)
+    with torch.no_grad():
+        for tensor in (*whole, *model.buffers()):
+            tensor.data = tensor.data.to(accelerator.device)
     fully_shard(model.base_model, **rules, ignored_params=whole)  # no weights of its own: it leads its layers
 
 
@@ -184,9 +183,3 @@ def _layers(model: PreTrainedModel) -> list[nn.Module]:
     raise TrainingError(
         f"FSDP can't divide {type(model).__name__}, which {reason}. Load it in bfloat16, or launch without --use_fsdp."
     )
-
-
-@torch.no_grad()
-def _move(model: nn.Module, parameters: set[nn.Parameter], device: torch.device) -> None:
-    for tensor in (*parameters, *model.buffers()):
-        tensor.data = tensor.data.to(device)

@@ -218,17 +218,13 @@ def _read(file: Path, identity: Mapping[str, str], n_rows: int) -> Tensor:
         told = ", ".join(f"{name} was {short(stored.get(name))} and is {short(identity[name])}" for name in changed)
         raise TrainingError(f"{file} was computed for other {', '.join(changed)}: {told}. {_ANEW}")
     logps = load_tensors(file).get(_LOGPS, torch.empty(0))
-    fault = _fault(logps, n_rows, stored.get(_CHECKSUM))
-    if fault is not None:
-        raise TrainingError(f"{file} is damaged: {fault}. {_ANEW}")
-    return logps
-
-
-def _fault(logps: Tensor, n_rows: int, checksum: str | None) -> str | None:
-    """What is wrong with the log-probs that a file holds, or None."""
+    found, checksum = fingerprint(logps.tolist()) if logps.isfinite().all() else None, stored.get(_CHECKSUM)
     if logps.shape != (n_rows, 2) or logps.dtype != torch.float64:
-        return f"it holds {logps.dtype} of the shape {list(logps.shape)}, and torch.float64 of [{n_rows}, 2] is needed"
-    if not logps.isfinite().all():
-        return f"{int((~logps.isfinite()).sum())} of its {logps.numel()} log-probs aren't finite"
-    found = fingerprint(logps.tolist())
-    return None if found == checksum else f"its log-probs hash to {short(found)} and were {short(checksum)}"
+        fault = f"it holds {logps.dtype} of the shape {list(logps.shape)}, and torch.float64 of [{n_rows}, 2] is needed"
+    elif found is None:
+        fault = f"{int((~logps.isfinite()).sum())} of its {logps.numel()} log-probs aren't finite"
+    elif found != checksum:
+        fault = f"its log-probs hash to {short(found)} and were {short(checksum)}"
+    else:
+        return logps
+    raise TrainingError(f"{file} is damaged: {fault}. {_ANEW}")

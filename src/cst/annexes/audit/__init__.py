@@ -31,7 +31,7 @@ from cst.annexes.audit.record import (
 )
 from cst.integrity import reject_damaged
 from cst.preferences.files import RowFault
-from cst.preferences.formats import named, recognised
+from cst.preferences.formats import format_of, recognised
 from cst.preferences.formats.preference_formats import PREFERENCE_FORMATS
 from cst.preferences.formats.prompt_formats import PROMPT_FORMATS
 from cst.preferences.rows import BadRow, FoundRow, read_rows
@@ -132,7 +132,7 @@ def _kind_and_columns(source: Source, format: str | None) -> tuple[Kind, tuple[s
     if format is not None:
         if format in {each.name for each in PROMPT_FORMATS}:
             return "prompts", columns
-        named(format, PREFERENCE_FORMATS)
+        format_of(format, PREFERENCE_FORMATS)
         return "preferences", columns
     return ("preferences" if any(map(_is_preference, rows)) else "prompts"), columns
 

@@ -6,7 +6,7 @@ plan is a function of numbers alone: this file knows neither tensors nor models.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from cst.errors import TrainingError
@@ -64,15 +64,40 @@ def pack_of(sequences: Sequence[TokenSequence]) -> Pack:
                 f"{sequence.response_start} on; a response needs a token, and one before it. Render it again."
             )
         numbers.setdefault(_shareable(sequence), []).append(number)
-    draft = _Draft()
+    tokens, nodes = list[int](), list[Node]()
+    paths: dict[int, list[int]] = {}
     for prompts, shared in _groups(sorted(numbers)):
-        trunk = draft.grow(prompts[0][:shared], None)
+        trunk = _grow(nodes, tokens, prompts[0][:shared], None)
         for prompt in prompts:
-            stem = draft.grow(prompt[shared:], trunk)
+            stem = _grow(nodes, tokens, prompt[shared:], trunk)
             for number in numbers[prompt]:
-                response = draft.grow(sequences[number].tokens[len(prompt) : -1], stem)
-                draft.add(number, sequences[number], response)
-    return draft.finished()
+                paths[number] = _path(nodes, _grow(nodes, tokens, sequences[number].tokens[len(prompt) : -1], stem))
+    labels = {number: sequences[number].tokens[sequences[number].response_start :] for number in paths}
+    return Pack(
+        tokens=tuple(tokens),
+        positions=tuple(node.depth + i for node in nodes for i in range(len(node))),
+        nodes=tuple(nodes),
+        predictors=tuple(place for number, path in paths.items() for place in path[-len(labels[number]) :]),
+        labels=tuple(label for own in labels.values() for label in own),
+        owners=tuple(number for number, own in labels.items() for _ in own),
+    )
+
+
+def _grow(nodes: list[Node], tokens: list[int], more: Tokens, parent: int | None) -> int | None:
+    """Add a node under `parent` in place and give its number; no tokens make no node, and the parent stays the last."""
+    if not more:
+        return parent
+    depth = 0 if parent is None else nodes[parent].depth + len(nodes[parent])
+    nodes.append(Node(len(tokens), len(tokens) + len(more), parent, depth))
+    tokens.extend(more)
+    return len(nodes) - 1
+
+
+def _path(nodes: Sequence[Node], node: int | None) -> list[int]:
+    """The places from the root to the end of a node."""
+    if node is None:
+        return []
+    return [*_path(nodes, nodes[node].parent), *range(nodes[node].start, nodes[node].stop)]
 
 
 def _shareable(sequence: TokenSequence) -> Tokens:
@@ -111,51 +136,6 @@ def _groups(prompts: Sequence[Tokens]) -> Iterator[tuple[Sequence[Tokens], int]]
 
 def _shared_length(a: Tokens, b: Tokens) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-@dataclass
-class _Draft:
-    """A pack while it is written out."""
-
-    tokens: list[int] = field(default_factory=list[int])
-    nodes: list[Node] = field(default_factory=list[Node])
-    predictors: list[int] = field(default_factory=list[int])
-    labels: list[int] = field(default_factory=list[int])
-    owners: list[int] = field(default_factory=list[int])
-
-    def grow(self, tokens: Tokens, parent: int | None) -> int | None:
-        """Add a node under `parent` and give its number; no tokens make no node, and the parent stays the last."""
-        if not tokens:
-            return parent
-        depth = 0 if parent is None else self.nodes[parent].depth + len(self.nodes[parent])
-        self.nodes.append(Node(len(self.tokens), len(self.tokens) + len(tokens), parent, depth))
-        self.tokens.extend(tokens)
-        return len(self.nodes) - 1
-
-    def add(self, number: int, sequence: TokenSequence, last: int | None) -> None:
-        """Note the labels of a sequence whose tokens end with the node `last`."""
-        labels = sequence.tokens[sequence.response_start :]
-        self.predictors += self._path(last)[sequence.response_start - 1 :]
-        self.labels += labels
-        self.owners += [number] * len(labels)
-
-    def _path(self, node: int | None) -> list[int]:
-        """The places from the root to the end of a node."""
-        if node is None:
-            return []
-        found = self.nodes[node]
-        return [*self._path(found.parent), *range(found.start, found.stop)]
-
-    def finished(self) -> Pack:
-        """The pack."""
-        return Pack(
-            tokens=tuple(self.tokens),
-            positions=tuple(node.depth + i for node in self.nodes for i in range(len(node))),
-            nodes=tuple(self.nodes),
-            predictors=tuple(self.predictors),
-            labels=tuple(self.labels),
-            owners=tuple(self.owners),
-        )
 
 
 def micro_packs(rows: Sequence[Together], *, token_budget: int, rank: int = 0, world_size: int = 1) -> list[list[int]]:

@@ -52,7 +52,9 @@ def label_logps(
 
     In float32, or in float64 where the logits are. `chunk_rows`: how many rows' logits there are at once.
     """
-    rows = chunk_rows or _chunk_rows(cast(Tensor, head.weight))
+    vocabulary = cast(Tensor, head.weight)
+    least = LEAST_ROWS if vocabulary.device.type == "cpu" else LEAST_ROWS_OF_ACCELERATORS
+    rows = chunk_rows or max(least, CHUNK_BYTES // (4 * vocabulary.shape[0]))
     if type(head) is nn.Linear and not any(parameter.requires_grad for parameter in head.parameters()):
         bias = cast(Tensor | None, head.bias)
         weight, bias = in_autocast_type(head.weight), None if bias is None else in_autocast_type(bias)  # once a pack
@@ -60,11 +62,6 @@ def label_logps(
     chunks = zip(hidden.split(rows), labels.split(rows), strict=True)
     score = partial(_score, head=head, rule=rule)
     return torch.cat([cast(Tensor, checkpoint(score, *chunk, use_reentrant=False)) for chunk in chunks])
-
-
-def _chunk_rows(weight: Tensor) -> int:
-    least = LEAST_ROWS if weight.device.type == "cpu" else LEAST_ROWS_OF_ACCELERATORS
-    return max(least, CHUNK_BYTES // (4 * weight.shape[0]))
 
 
 def _score(hidden: Tensor, labels: Tensor, head: nn.Module, rule: LogitRule) -> Tensor:
@@ -108,7 +105,11 @@ class _FrozenHead(torch.autograd.Function):
             part = slice(first, first + rows)
             states, targets = hidden[part].to(weight.dtype), labels[part]
             product, score = products[: len(states)], scores[: len(states)]
-            logits = rule.apply(_product(states, weight, bias, product))
+            if bias is None:
+                torch.mm(states, weight.T, out=product)
+            else:
+                torch.addmm(bias, states, weight.T, out=product)
+            logits = rule.apply(product)
             logps[part] = _log_probs(logits, targets, score)
             if slopes is not None:
                 product.copy_(_slopes(score, logits, targets, rule))
@@ -122,12 +123,6 @@ class _FrozenHead(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         (slopes,) = ctx.saved_tensors
         return (slopes * -grad_outputs[0][:, None]).to(ctx.dtype), None, None, None, None, None
-
-
-def _product(states: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
-    if bias is None:
-        return torch.mm(states, weight.T, out=out)
-    return torch.addmm(bias, states, weight.T, out=out)
 
 
 def _log_probs(logits: Tensor, labels: Tensor, probabilities: Tensor) -> Tensor:
