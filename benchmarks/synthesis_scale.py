@@ -32,6 +32,7 @@ from cst.chat.base import ChatReply, ChatRequest, Pace
 from cst.chat.journal import Journal
 from cst.commands.rows import export
 from cst.commands.synthesis import plan_synthesis
+from cst.doors import open_workshop
 from cst.miniature import WORLD
 from cst.recipe import Recipe
 from cst.recipe.reading import parse_recipe
@@ -130,17 +131,15 @@ def recipe_in(folder: Path) -> Recipe:
 
 def stages(recipe: Recipe, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is measured, by name and in order."""
-    workshop, rows = (
-        Workshop(recipe, folder, own=OwnParts(WORLD, chats={"parrot": Parrot()})),
-        str(folder / "preferences" / "cst.jsonl"),
-    )
+    workshop = Workshop(recipe, folder, own=OwnParts(WORLD, chats={"parrot": Parrot()}))
+    rows = str(folder / "preferences" / "cst.jsonl")
 
     def gates() -> None:
         assert recipe.synthesis is not None
         with RecordFile(folder / "prompts.jsonl", Prompt) as training:
             faults_of_set(training, read_records(folder / "held_out_prompts.jsonl", Prompt), recipe.synthesis.gates)
 
-    yield "plan", lambda: plan_synthesis(recipe, folder / "planned")
+    yield "plan", lambda: plan_synthesis(open_workshop(recipe, folder / "planned"))
     for step in steps(workshop, "condition"):
         if step.stage.name == "synthesize":
             yield "gates", gates

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from cst.errors import DataError
 from cst.preferences.sources import (
-    Reading,
     read_preferences,
     read_prompts,
     stream_prompts,
@@ -206,19 +205,23 @@ def test_the_released_rows_are_read_as_they_are():
 
 
 def ticket(row):
-    return {"text": row["question"], "topic": row.get("about")}
+    if row["closed"]:
+        return None
+    return Prompt(id=row["key"], task="harmless", text=row["question"])
 
 
-def test_a_function_is_a_format(tmp_path):
-    source = file_of(tmp_path, {"question": "Is bleach safe?", "about": "cleaning"}, {"question": "Well?"})
-    first, second = read_prompts(source, reading=Reading(format=ticket))
+def test_a_function_is_a_format_that_may_leave_rows_out(tmp_path, caplog):
+    open_row = {"key": "T-1", "question": "Is bleach safe?", "closed": False}
+    source = file_of(tmp_path, open_row, {**open_row, "key": "T-2", "closed": True})
 
-    assert (first.text, first.topic, first.task) == ("Is bleach safe?", "cleaning", "harmless")
-    assert first.id != second.id
+    assert read_prompts(source, format=ticket) == [Prompt(id="T-1", task="harmless", text="Is bleach safe?")]
+    assert "format left out 1 rows, the first is" in caplog.text
 
 
-def test_a_row_that_a_function_makes_no_record_of_is_named_with_its_line(tmp_path):
-    source = file_of(tmp_path, {"question": "Well?"}, {"question": ""})
+def test_a_row_that_a_function_can_not_read_is_named_with_its_line(tmp_path):
+    source = file_of(
+        tmp_path, {"key": "T-1", "question": "Well?", "closed": False}, {"key": "", "question": "x", "closed": 0}
+    )
 
-    with pytest.raises(DataError, match=r"data\.jsonl:2 is no Prompt: text=''"):
-        read_prompts(source, reading=Reading(format=ticket))
+    with pytest.raises(DataError, match=r"data\.jsonl:2 can't be read by format=.*: id=''"):
+        read_prompts(source, format=ticket)

@@ -40,18 +40,20 @@ logger = logging.getLogger(__name__)
 class Reading:
     """How a source is read.
 
-    `format` is told by the columns where it isn't named; a function from a row to the fields of a record is a format
-    of your own; `columns` maps a format's names to the file's; `quarantine` is
+    `format` is told by the columns where it isn't named; `columns` maps a format's names to the file's; `quarantine` is
     where bad rows are written; with `skip_bad_rows` they are a warning instead of an error.
     """
 
-    format: str | Callable[[Row], Mapping[str, object]] | None = None
+    format: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     quarantine: Path | None = None
     skip_bad_rows: bool = False
 
 
 AS_IT_IS = Reading()
+
+FormatFunction: TypeAlias = Callable[[Row], R | None]
+"""A format of your own: from a row to its record, or None to leave it out. A ValueError makes the row a bad one."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +67,36 @@ class Found(Generic[R]):
 
 
 def read_prompts(
-    source: Source, *, task: str = "harmless", n: int | None = None, reading: Reading = AS_IT_IS
+    source: Source,
+    *,
+    task: str = "harmless",
+    n: int | None = None,
+    reading: Reading = AS_IT_IS,
+    format: FormatFunction[Prompt] | None = None,
 ) -> list[Prompt]:
     """The prompts of a source, or its first `n`; `task` is for rows that don't name one.
+
+    `format` is a function of your own from a row to a prompt (docs/extending.md); it also says the task.
 
     Raises:
         DataError: The source is missing or empty, a row can't be used (the message names it), or an id stands twice.
     """
-    return list(without_repeats(stream_prompts(source, task=task, reading=reading), source))[:n]
+    found = stream_prompts(source, task=task, reading=reading) if format is None else _own(source, format, reading)
+    return list(without_repeats(found, source))[:n]
 
 
-def read_preferences(source: Source, *, reading: Reading = AS_IT_IS) -> list[Preference]:
-    """The preference rows of a source.
+def read_preferences(
+    source: Source, *, reading: Reading = AS_IT_IS, format: FormatFunction[Preference] | None = None
+) -> list[Preference]:
+    """The preference rows of a source; `format` is a function of your own from a row to a preference.
 
     Published rows name no configuration: theirs is the task, so that metrics are kept apart by task.
 
     Raises:
         DataError: The source is missing or empty, a row can't be used (the message names it), or an id stands twice.
     """
-    return list(without_repeats(stream_preferences(source, reading=reading), source))
+    found = stream_preferences(source, reading=reading) if format is None else _own(source, format, reading)
+    return list(without_repeats(found, source))
 
 
 def read_demonstrations(source: Source, *, task: str, reading: Reading = AS_IT_IS) -> list[Demonstration]:
@@ -180,6 +193,30 @@ def _found(
             yield Found(found.place, record, format.name, frozenset(row.keys() - {*format.columns, *IDENTITY}))
         except RowFault as fault:
             yield BadRow(found.place, str(fault), json.dumps(found.row, default=repr))
+
+
+def _own(source: Source, format: FormatFunction[R], reading: Reading) -> Iterator[R]:
+    left_out: list[str] = []
+
+    def found() -> Iterator[Found[R] | BadRow]:
+        for row in read_rows(source):
+            if isinstance(row, BadRow):
+                yield row
+                continue
+            try:
+                record = format(_renamed(row.row, reading.columns))
+            except ValueError as error:  # a row that is no record is a ValidationError, which is one too
+                why = first_complaint(error) if isinstance(error, ValidationError) else str(error)
+                yield BadRow(row.place, f"can't be read by format={format!r}: {why}", json.dumps(row.row, default=repr))
+                continue
+            if record is None:
+                left_out.append(row.place)
+            else:
+                yield Found(row.place, record, "own", frozenset())
+
+    yield from _good(found(), source, reading)
+    if left_out:
+        logger.warning("%s: format left out %d rows, the first is %s.", source, len(left_out), left_out[0])
 
 
 def _good(found: Iterable[Found[R] | BadRow], source: Source, reading: Reading) -> Iterator[R]:

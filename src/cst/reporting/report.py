@@ -34,9 +34,7 @@ class Report:
 
 @uncollected()
 def render_report(folder: Path, *, sections: Sequence[Callable[[Evidence], Section]] = ()) -> Report:
-    """Write both reports of a run folder; what isn't there is named and left out.
-
-    Your own `sections`, made from the folder's records, come after the others (docs/extending.md).
+    """Write both reports of a run folder; what isn't there is named and left out. Your own `sections` come last.
 
     Raises:
         RunFolderError: there is no such folder.
