@@ -40,12 +40,11 @@ logger = logging.getLogger(__name__)
 class Reading:
     """How a source is read.
 
-    `format` is told by the columns where it isn't named; a function from a row to the fields of a record is a format
-    of your own; `columns` maps a format's names to the file's; `quarantine` is
+    `format` is told by the columns where it isn't named; `columns` maps a format's names to the file's; `quarantine` is
     where bad rows are written; with `skip_bad_rows` they are a warning instead of an error.
     """
 
-    format: str | Callable[[Row], Mapping[str, object]] | None = None
+    format: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     quarantine: Path | None = None
     skip_bad_rows: bool = False

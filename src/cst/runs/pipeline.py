@@ -79,7 +79,8 @@ def steps(workshop: Workshop, until: Verb = "report") -> list[Step]:
     add("synthesize", _synthesize, wanted=recipe.synthesis is not None and recipe.preferences is None)
     has_rows = recipe.synthesis or recipe.preferences or recipe.mixture
     add("synthesize", _own_pairs, wanted=bool(recipe.models) and not has_rows)
-    for stage_of in _condition_stages(workshop):
+    mixed = None if recipe.mixture is None else mixture_stages(workshop, recipe.mixture)
+    for stage_of in mixed or [partial(_condition, model=model) for model in recipe.models]:
         add("condition", stage_of)
     for model in recipe.models:
         add("train", partial(train_stage, model=model))
@@ -156,13 +157,6 @@ def _synthesize(workshop: Workshop) -> Stage:
 def _own_pairs(_: Workshop) -> Stage:
     """Pairs that were made elsewhere: there is nothing to make, but a change of them is noticed."""
     return Stage("pairs", list, ["pairs.jsonl"], ["pairs.jsonl"], lambda: None)
-
-
-def _condition_stages(workshop: Workshop) -> list[Callable[[Workshop], Stage]]:
-    """What makes the rows of each model."""
-    if workshop.recipe.mixture is not None:
-        return mixture_stages(workshop, workshop.recipe.mixture)
-    return [partial(_condition, model=model) for model in workshop.recipe.models]
 
 
 def _condition(workshop: Workshop, model: str) -> Stage:

@@ -256,7 +256,7 @@ def test_another_number_of_examples_is_another_result(tmp_path):
         for text in (RECIPE_OF_SWEEP, RECIPE_OF_SWEEP.replace("[0, 100]", "[0, 200]"))
     )
     assert one.depends_on() != other.depends_on()
-    assert (one.inputs, one.outputs) == (["completions.jsonl", "verdicts.jsonl"], ["sweep.json"])
+    assert (list(one.inputs), one.outputs) == (["completions.jsonl", "verdicts.jsonl"], ["sweep.json"])
 
 
 @pytest.mark.parametrize(

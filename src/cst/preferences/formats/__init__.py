@@ -113,18 +113,12 @@ def nearest_to(row: Row, formats: Iterable[Format[R]]) -> tuple[Format[R], list[
     return min(missing, key=lambda pair: len(pair[1]))
 
 
-def format_of(name: str | Callable[[Row], Mapping[str, object]], formats: Sequence[Format[R]]) -> Format[R]:
-    """The format of a name; a function that reads a row is a format of the caller's own, which can't be written.
+def format_of(name: str, formats: Sequence[Format[R]]) -> Format[R]:
+    """The format of a name.
 
     Raises:
         DataError: There is none.
     """
-    if callable(name):
-
-        def write(_record: R) -> Row:
-            raise RowFault("can't be written: its format is a function that reads. Choose one of docs/data.md.")
-
-        return Format(getattr(name, "__name__", "own"), {}, name, write)
     for format in formats:
         if format.name == name:
             return format

@@ -12,11 +12,10 @@ from cst.preferences.sources import stream_demonstrations
 from cst.recipe.data import (
     DemonstrationFile,
     DemonstrationSource,
-    MiniatureDemonstrations,
     MixtureSettings,
     PreferenceFile,
 )
-from cst.records import Demonstration, Preference, Prompt
+from cst.records import Preference, Prompt
 from cst.runs.folder import Stage
 from cst.runs.workshop import Workshop, held_out_files
 from cst.store import fingerprint_of_file, read_records, write_json, write_records
@@ -169,22 +168,16 @@ def _parts(workshop: Workshop, settings: MixtureSettings) -> Parts:
 
 
 def _rows(workshop: Workshop, part: Part, sources: Sequence[DemonstrationSource]) -> list[SourceRows]:
-    return [
-        SourceRows(_of_file(workshop, part, source), source.n, f"mixture.{part}.{number}.n")
-        if isinstance(source, DemonstrationFile)
-        else SourceRows(_of_miniature(workshop, part, source), None, f"mixture.{part}.{number}.n")
-        for number, source in enumerate(sources)
-    ]
-
-
-def _of_file(workshop: Workshop, part: Part, source: DemonstrationFile) -> list[Demonstration]:
-    return list(stream_demonstrations(source.path, task=part, reading=workshop.reading(source)))
-
-
-def _of_miniature(workshop: Workshop, part: Part, source: MiniatureDemonstrations) -> list[Demonstration]:
-    world = workshop.own.the_world(f"mixture.{part}")
-    make = world.instruction_demonstrations if part == "instructions" else world.safety_demonstrations
-    return list(make(source.n, seed=source.seed + workshop.seed))
+    found: list[SourceRows] = []
+    for number, source in enumerate(sources):
+        if isinstance(source, DemonstrationFile):
+            rows, n = stream_demonstrations(source.path, task=part, reading=workshop.reading(source)), source.n
+        else:
+            world, n = workshop.own.the_world(f"mixture.{part}"), None
+            draw = world.instruction_demonstrations if part == "instructions" else world.safety_demonstrations
+            rows = draw(source.n, seed=source.seed + workshop.seed)
+        found.append(SourceRows(list(rows), n, f"mixture.{part}.{number}.n"))
+    return found
 
 
 def demonstration_file_fingerprints(settings: MixtureSettings) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The stages that read verdicts: scores and paired tests, robustness, the sweep, and the judge's card."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cst.errors import RecipeError
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 
 CARD = "judge_card.json"
+JUDGED = ("completions.jsonl", "verdicts.jsonl")
+
+
+def _judged(folder: Path) -> tuple[list[Completion], list[Verdict]]:
+    answers, verdicts = (folder / name for name in JUDGED)
+    return read_records(answers, Completion), read_records(verdicts, Verdict)
 
 
 def judge_fingerprint(workshop: Workshop) -> str:
@@ -72,8 +79,7 @@ def score_stage(workshop: Workshop) -> Stage:
         from cst.evaluation.scores import by_cell, outcomes, score_cells
 
         card = card_of(workshop) if carded else None
-        completions = read_records(folder / "completions.jsonl", Completion)
-        verdicts = read_records(folder / "verdicts.jsonl", Verdict)
+        completions, verdicts = _judged(folder)
         cells = by_cell(outcomes(completions, verdicts, configurations))
         models = [BASE, *workshop.recipe.models]
         duels = [(later, earlier) for i, later in enumerate(models) for earlier in models[:i]]
@@ -85,10 +91,8 @@ def score_stage(workshop: Workshop) -> Stage:
         if card is not None:
             write_json(folder / "corrected_scores.json", corrected_scores(cells, scores, card))
 
-    inputs, outputs = ["completions.jsonl", "verdicts.jsonl"], ["scores.json", "paired_tests.json", "agreement.json"]
-    if carded:
-        inputs, outputs = [*inputs, CARD], [*outputs, "corrected_scores.json"]
-    return Stage("score", lambda: configurations, inputs, outputs, work)
+    outputs = ["scores.json", "paired_tests.json", "agreement.json", *(["corrected_scores.json"] if carded else [])]
+    return Stage("score", lambda: configurations, [*JUDGED, *([CARD] if carded else [])], outputs, work)
 
 
 def robustness_stage(workshop: Workshop) -> Stage:
@@ -99,16 +103,14 @@ def robustness_stage(workshop: Workshop) -> Stage:
         from cst.evaluation.robustness import compare_switches, contested, length_matched, switch_rates
         from cst.evaluation.scores import outcomes
 
-        completions = read_records(folder / "completions.jsonl", Completion)
-        verdicts = read_records(folder / "verdicts.jsonl", Verdict)
+        completions, verdicts = _judged(folder)
         groups = contested(outcomes(completions, verdicts, configurations), configurations)
         write_json(folder / "switch_rates.json", switch_rates(groups))
         write_json(folder / "switch_tests.json", compare_switches(groups))
         write_json(folder / "length_matched.json", length_matched(groups))
 
-    inputs = ["completions.jsonl", "verdicts.jsonl"]
     outputs = ["switch_rates.json", "switch_tests.json", "length_matched.json"]
-    return Stage("robustness", lambda: configurations, inputs, outputs, work)
+    return Stage("robustness", lambda: configurations, JUDGED, outputs, work)
 
 
 def is_sweep(recipe: Recipe) -> bool:
@@ -127,11 +129,9 @@ def sweep_stage(workshop: Workshop) -> Stage:
         from cst.evaluation.scores import outcomes
         from cst.evaluation.sweep import sweep_of
 
-        completions = read_records(folder / "completions.jsonl", Completion)
-        verdicts = read_records(folder / "verdicts.jsonl", Verdict)
+        completions, verdicts = _judged(folder)
         numbers = {verdict.completion_id: verdict.score for verdict in verdicts if verdict.score is not None}
         results = outcomes(completions, verdicts, configurations)
         write_json(folder / "sweep.json", sweep_of(results, models, numbers=numbers))
 
-    inputs = ["completions.jsonl", "verdicts.jsonl"]
-    return Stage("sweep", lambda: [models, *configurations], inputs, ["sweep.json"], work)
+    return Stage("sweep", lambda: [models, *configurations], JUDGED, ["sweep.json"], work)

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -147,9 +146,8 @@ class HeldOutPrompts:
         from cst.evaluation.generation import generate
 
         chat = LocalChat(loaded, name=f"{self.model_name} in training", batch_size=self.batch_size)
-        mine = self.prompts[rank::world_size]
         return generate(
-            mine,
+            self.prompts[rank::world_size],
             self.configurations,
             chat,
             own_or_none=self.own_or_none,
@@ -170,6 +168,8 @@ def held_out_of(workshop: Workshop, model: str) -> HeldOutPrompts | None:
     Raises:
         RecipeError: No configuration that the model is trained on speaks of the tasks.
     """
+    from cst.judges import judge
+
     settings = workshop.recipe.training
     if not settings.asks_prompts:
         return None
@@ -187,19 +187,12 @@ def held_out_of(workshop: Workshop, model: str) -> HeldOutPrompts | None:
         prompts=prompts,
         configurations=speaking,
         decisive=decisive,
-        judge=partial(_verdicts, workshop),
+        judge=lambda completions: judge(completions, workshop.judge),  # made when first asked: by one process alone
         model_name=model,
         sampling=workshop.sampling(0.0),
         batch_size=workshop.recipe.generation.batch_size,
         own_or_none=workshop.recipe.mixture is not None,
     )
-
-
-def _verdicts(workshop: Workshop, completions: Sequence[Completion]) -> list[Verdict]:
-    """By the recipe's judge, which is made when it is first asked: one process alone asks it."""
-    from cst.judges import judge
-
-    return judge(completions, workshop.judge)
 
 
 def decides_evaluations(workshop: Workshop) -> list[object]:
